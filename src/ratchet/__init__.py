@@ -1,0 +1,1 @@
+"""The release engineer for model changes: run, judge, release, watch."""
