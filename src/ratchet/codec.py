@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import orjson
 
-from ratchet.errors import CodecError
+from ratchet.errors import CodecError, did_you_mean
 from ratchet.records import Dataset, Example, Json, Prompt, Task, Trace, Variant
 
 Record = TypeVar("Record")
@@ -201,12 +201,13 @@ def decode(cls: type[Record], data: Json) -> Record:
     """The record of this class that `encode` made this value from.
 
     Raises:
-        CodecError: A field is missing, unknown, or of another type; the message names it.
+        CodecError: A field is missing, unknown, or of another type; the message names it, `path` leads to it.
     """
-    return _decoder(cls)(data, cls.__name__)
+    return _decoder(cls)(data, ())
 
 
-Decoder = Callable[[Any, str], Any]
+Place = tuple[str | int, ...]
+Decoder = Callable[[Any, Place], Any]
 
 
 @cache
@@ -219,19 +220,12 @@ def _decoder(hint: Any) -> Decoder:
         return _union_decoder(args)
     if origin is Literal:
         return _literal_decoder(args)
-    if origin is tuple:
+    if origin in (tuple, list, frozenset):
         item = _decoder(args[0])
-        return lambda value, path: tuple(
-            item(x, f"{path}[{i}]") for i, x in enumerate(_expect(value, list, path))
-        )
-    if origin is frozenset:
-        return lambda value, path: frozenset(_expect(value, list, path))
-    if origin is list:
-        item = _decoder(args[0])
-        return lambda value, path: [item(x, f"{path}[{i}]") for i, x in enumerate(_expect(value, list, path))]
+        return lambda value, path: origin(item(x, (*path, i)) for i, x in enumerate(_expect(value, list, path)))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        item = _decoder(args[1])
-        return lambda value, path: {k: item(v, f"{path}.{k}") for k, v in _expect(value, dict, path).items()}
+        member = _decoder(args[1])
+        return lambda value, path: {k: member(v, (*path, k)) for k, v in _expect(value, dict, path).items()}
     if hint is float:
         return lambda value, path: float(_expect(value, (int, float), path))
     if hint in (str, int, bool):
@@ -240,23 +234,27 @@ def _decoder(hint: Any) -> Decoder:
 
 
 def _record_decoder(cls: type) -> Decoder:
-    hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    decoders = {name: _decoder(hints[name]) for name in fields if name != "function"}
+    decoders: dict[str, Decoder] = {}  # filled when first used: a record may hold its own kind
     required = {
         name
         for name, f in fields.items()
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
 
-    def decode_record(value: Any, path: str) -> Any:
+    def decode_record(value: Any, path: Place) -> Any:
         data = _expect(value, dict, path)
-        if unknown := data.keys() - decoders.keys():
-            raise CodecError(f"{path} has no field {min(unknown)!r}; was it written by a newer Ratchet?")
-        values = {name: decoders[name](item, f"{path}.{name}") for name, item in data.items()}
-        # an optional field without default is left out by `encode` when it is None
+        if not decoders:
+            hints = typing.get_type_hints(cls)
+            decoders.update({name: _decoder(hints[name]) for name in fields if name != "function"})
+        if unknown := [key for key in data if key not in decoders]:
+            known = ", ".join(decoders)
+            hint = did_you_mean(str(unknown[0]), decoders)
+            raise CodecError(f"unknown key {unknown[0]!r}.{hint} Known: {known}", path=(*path, unknown[0]))
+        values = {name: decoders[name](item, (*path, name)) for name, item in data.items()}
+        # a field without default is left out by `encode` when it is None
         for name in required - values.keys():
-            values[name] = decoders[name](None, f"{path}.{name}")
+            values[name] = decoders[name](None, (*path, name))
         return cls(**values)
 
     return decode_record
@@ -267,45 +265,65 @@ def _union_decoder(args: tuple[Any, ...]) -> Decoder:
     optional = len(options) < len(args)
     scalars = {str, int, bool, float}
     exact = [o for o in options if o in scalars]
-    others = [_decoder(o) for o in options if o not in scalars]
+    others = [(_shape(o), _decoder(o)) for o in options if o not in scalars]
 
-    def decode_union(value: Any, path: str) -> Any:
+    def decode_union(value: Any, path: Place) -> Any:
         if value is None and optional:
             return None
         if type(value) in exact:
             return value
         if float in exact and type(value) is int:
             return float(value)
-        for index, decoder in enumerate(others):
+        fitting = [decoder for shape, decoder in others if shape is None or isinstance(value, shape)]
+        for index, decoder in enumerate(fitting):
             try:
                 return decoder(value, path)
             except CodecError:
-                if index == len(others) - 1:
+                if index == len(fitting) - 1:
                     raise
-        raise CodecError(f"{path} is {_short(value)}, expected {' or '.join(_name(a) for a in args)}")
+        names = " or ".join(_name(arg) for arg in options)
+        raise CodecError(f"{_short(value)}, expected {names}", path=path)
 
     return decode_union
 
 
+def _shape(hint: Any) -> type | None:
+    """The JSON type that this hint is read from; None: any."""
+    if dataclasses.is_dataclass(hint):
+        return dict
+    origin = typing.get_origin(hint)
+    if origin in (tuple, list, frozenset):
+        return list
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return dict
+    return None
+
+
 def _literal_decoder(allowed: tuple[Any, ...]) -> Decoder:
-    def decode_literal(value: Any, path: str) -> Any:
+    def decode_literal(value: Any, path: Place) -> Any:
         if value not in allowed:
-            raise CodecError(f"{path} is {_short(value)}, expected one of {', '.join(map(repr, allowed))}")
+            hint = did_you_mean(str(value), [str(a) for a in allowed])
+            raise CodecError(f"{_short(value)}, expected one of {', '.join(map(repr, allowed))}.{hint}", path=path)
         return value
 
     return decode_literal
 
 
-def _expect(value: Any, kind: Any, path: str) -> Any:
+def _expect(value: Any, kind: Any, path: Place) -> Any:
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
-        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise CodecError(f"{path} is {_short(value)}, expected {names}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        what = "nothing" if value is None else _short(value)
+        raise CodecError(f"{what}, expected {' or '.join(_name(k) for k in kinds)}", path=path)
     return value
 
 
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping", list: "a list"}
+
+
 def _name(hint: Any) -> str:
-    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    shape = hint if hint in _NAMES else _shape(hint)
+    return _NAMES.get(shape, str(hint)) if shape else str(hint)
 
 
 def _short(value: object) -> str:

@@ -144,7 +144,12 @@ class ScorerError(RatchetError):
 
 
 class CodecError(RatchetError, ValueError):
-    """Bytes or values that don't fit the record they should become."""
+    """Bytes or values that don't fit the record they should become; `path` leads to the value."""
+
+    def __init__(self, message: str, *, path: tuple[str | int, ...] = ()) -> None:
+        self.path = path
+        self.message = message
+        super().__init__(f"{dotted(path)}: {message}" if path else message)
 
 
 class PlanError(RatchetError):
@@ -185,6 +190,18 @@ class PairingError(StatisticsError):
 
 class VerdictError(RatchetError):
     """A release that its verdict doesn't license."""
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """A path as people write it.
+
+    >>> dotted(("tasks", "tickets", "checks", 0))
+    'tasks.tickets.checks[0]'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -125,6 +125,9 @@ class Price(_Record):
     reasoning_usd_per_mtok: float | None = None
     """Output tokens spent on reasoning; None: as output."""
     request_usd: float = 0.0
+    above_tokens: int | None = None
+    """A request with more input tokens than this is priced by `above`, as a whole."""
+    above: Price | None = None
     source: str = ""
     as_of: str = ""
     """Date of the price list, ISO 8601."""
@@ -169,8 +172,8 @@ class Variant(_Record):
     base_url: str | None = None
     options: Mapping[str, Json] = field(default_factory=_dict)
     """What the provider needs beside the model: region, project, location, api_version, headers, path, answers…"""
-    target: str | None = None
-    """"pkg.module:function": called with the example's input instead of a model."""
+    target: Any = None
+    """"pkg.module:function", or the callable itself: called with the example's input instead of a model."""
     version: str | None = None
     """The target's declared version, else the hash of its source."""
     function: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
@@ -178,6 +181,13 @@ class Variant(_Record):
     """Name of the variable that holds the key; None: the vendor's own."""
     price: Price | None = None
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        target: object = self.target
+        if callable(target):  # `Variant(target=reply)` is what people write
+            name = f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+            object.__setattr__(self, "function", target)
+            object.__setattr__(self, "target", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

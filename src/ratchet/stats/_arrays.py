@@ -74,7 +74,15 @@ def as_codes(ids: Ids, n: int, name: str) -> tuple[IntArray, list[Hashable]]:
 
 def sums_by(codes: IntArray, values: FloatArray, count: int) -> FloatArray:
     """The sum of `values` within each code 0..count-1."""
-    return np.bincount(codes, weights=values, minlength=count)
+    return np.asarray(np.bincount(codes, weights=values, minlength=count), dtype=np.float64)
+
+
+def as_groups(groups: Ids | None, n: int) -> tuple[IntArray | None, int]:
+    """The group code of each row and how many groups there are; no codes where no group repeats."""
+    if groups is None:
+        return None, n
+    codes, keys = as_codes(groups, n, "groups")
+    return (codes, len(keys)) if len(keys) < n else (None, n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,11 +63,6 @@ def log_beta(a: float, b: float) -> float:
     return float(_scipy.betaln(a, b))
 
 
-def log_gamma(x: ArrayLike) -> NDArray[np.float64]:
-    """log Gamma(x), elementwise."""
-    return np.asarray(_scipy.gammaln(x), dtype=np.float64)
-
-
 def incomplete_beta(x: ArrayLike, a: float, b: float) -> NDArray[np.float64]:
     """The regularised incomplete beta function at each x."""
     return np.asarray(_scipy.betainc(a, b, x), dtype=np.float64)

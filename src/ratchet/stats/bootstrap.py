@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ratchet.errors import StatisticsError
-from ratchet.stats._arrays import FloatArray, Ids, IntArray, as_codes, check_level
+from ratchet.stats._arrays import FloatArray, Ids, IntArray, as_codes, check_level, sums_by
 from ratchet.stats.intervals import Interval
 from ratchet.stats.means import FEW_GROUPS, SMALL_N
 
@@ -46,7 +46,7 @@ def resample_totals(totals: FloatArray, *, draws: int = 1999, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     blocks = merge_units(len(totals), rng)
     if blocks is not None:
-        totals = np.column_stack([np.bincount(blocks, column, MAX_BLOCKS) for column in totals.T])
+        totals = np.column_stack([sums_by(blocks, column, MAX_BLOCKS) for column in totals.T])
     units = len(totals)
     step = max(1, _CHUNK_CELLS // units)
     parts = [
@@ -98,7 +98,7 @@ def totals_interval(
     if groups is not None:
         codes, keys = as_codes(groups, n, "groups")
         n_groups = len(keys)
-        rows = np.column_stack([np.bincount(codes, column, n_groups) for column in rows.T])
+        rows = np.column_stack([sums_by(codes, column, n_groups) for column in rows.T])
     elif n > 1:
         # A fixed order, so that shuffled rows give the same draws.
         rows = rows[np.lexsort(rows.T[::-1])]

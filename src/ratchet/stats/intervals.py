@@ -15,7 +15,8 @@ class Interval:
     `level` is the nominal two-sided coverage. `n` counts the independent examples that entered, `n_rows` the rows
     before repeats were averaged, `n_groups` the clusters (None: every example is its own). `se` and `df` are None
     where the method has none. `too_small` means that the data allow a report but no claim of "no worse" or
-    "better". Limits may be infinite; no field is ever NaN.
+    "better"; `skewed` means that the values are too skewed for their number (Cochran's rule), so that the error rates of
+    a t interval are not to be trusted. Limits may be infinite; no field is ever NaN.
 
     >>> Interval(estimate=0.1, low=-0.1, high=0.3, level=0.95, n=40, method="paired t").excludes(0.0)
     False
@@ -37,6 +38,7 @@ class Interval:
     n_groups: int | None = None
     draws: int | None = None
     too_small: bool = False
+    skewed: bool = False
     note: str | None = None
 
     def excludes(self, value: float) -> bool:

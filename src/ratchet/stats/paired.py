@@ -16,6 +16,7 @@ from ratchet.stats.means import (
     Correction,
     group_sums,
     grouped_mean,
+    is_skewed,
     sign_flip_p,
     t_limits,
     t_p,
@@ -60,7 +61,7 @@ def paired_difference(
 
     >>> found = paired_difference([1, 0, 1, 1, 0] * 20, [1, 1, 1, 1, 0] * 20)
     >>> found.method, round(found.estimate, 2), round(found.low, 3), round(found.high, 3)
-    ('Tango score interval', 0.2, 0.128, 0.289)
+    ('Tango score interval', 0.2, 0.133, 0.289)
     """
     first, second = as_values(before, "before"), as_values(after, "after")
     check_level(level)
@@ -146,6 +147,7 @@ def _continuous(
         n_rows=n_rows,
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or plain.effective_groups < FEW_GROUPS,
+        skewed=not adjusted and not one_zero and is_skewed(sums),
         note=_note(plain.se, data, plain.effective_groups),
     )
 
@@ -199,4 +201,5 @@ def mean_interval(
         n_rows=len(x),
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or mean.effective_groups < FEW_GROUPS,
+        skewed=not is_binary(x) and is_skewed(sums),
     )

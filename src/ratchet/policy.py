@@ -1,0 +1,53 @@
+"""Pure decisions without I/O: what may be written down, and how long to wait before trying again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+# things that look like keys, whoever sends them back
+_KEY_LIKE = re.compile(
+    r"""
+      \b(?:sk|pk|rk|gsk|xai|fw|tgp|esecret|key)[-_][A-Za-z0-9_*.\-]{8,}   # OpenAI, Anthropic, Groq, Fireworks…
+    | \b(?:AKIA|ASIA)[A-Z0-9]{12,}                                        # AWS access keys
+    | \bAIza[A-Za-z0-9_\-]{20,}                                           # Google API keys
+    | \bya29\.[A-Za-z0-9_\-.]{10,}                                        # Google access tokens
+    | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*        # JSON web tokens
+    | \b(?:gh[pousr]|hf|github_pat)_[A-Za-z0-9_]{16,}
+    """,
+    re.VERBOSE,
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9_\-.+/=]{8,}")
+_QUERY = re.compile(
+    r"(?i)\b((?:api[-_]?key|key|access[-_]?token|token|secret|password|x-amz-signature|x-amz-credential"
+    r"|x-amz-security-token|sig|signature)=)[^&\s\"'<>]+"
+)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text with these secrets, and whatever looks like a key, replaced by `***`.
+
+    Args:
+        secrets: Known values; those shorter than four characters are left, they would mask plain words.
+    """
+    for secret in sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    text = _BEARER.sub(lambda match: f"{match[1]} {MASK}", text)
+    text = _QUERY.sub(lambda match: f"{match[1]}{MASK}", text)
+    return _KEY_LIKE.sub(MASK, text)
+
+
+def retry_wait_s(attempt: int, retry_after_s: float | None, draw: float) -> float:
+    """Seconds to wait after this attempt (1 = the first) failed.
+
+    Exponential with full jitter, half a second doubling to a minute (Brooker, "Exponential backoff and jitter", 2015);
+    where the server named a time, that time and up to a tenth more, ten minutes at most.
+
+    Args:
+        draw: Uniform in [0, 1).
+    """
+    if retry_after_s is not None and retry_after_s > 0:
+        return min(retry_after_s, 600.0) * (1 + draw / 10)
+    return draw * min(0.5 * 2**attempt, 60.0)

@@ -1,0 +1,1 @@
+"""Ready-made scorers, one file a family; each is found by its name (`plugins.SCORERS`)."""
