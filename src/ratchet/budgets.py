@@ -72,7 +72,9 @@ def most(request: Request, price: Price | None) -> Amount:
 
     Images and other parts that are not text are counted by the bytes of their JSON.
     """
-    input_bytes = len(orjson.dumps([list(request.messages), list(request.tools), request.response_format], default=str))
+    input_bytes = len(
+        orjson.dumps([list(request.messages), list(request.tools), request.response_format], default=str)
+    )
     output = max_tokens(request) or ASSUMED_OUTPUT_TOKENS
     usage = Usage(input_tokens=input_bytes, output_tokens=output)
     return Amount(cost_usd(_dearest(price), usage) or 0.0, input_bytes + output)
@@ -103,7 +105,14 @@ def _size(message: Message) -> int:
 
 def max_tokens(request: Request) -> int | None:
     """The cap on output tokens under any of its names, or None."""
-    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens", "num_predict"):
+    for name in (
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "maxTokens",
+        "maxOutputTokens",
+        "num_predict",
+    ):
         value = request.params.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return int(value)

@@ -48,7 +48,9 @@ class Outcome:
     """The server gave no usage for a call it surely billed: tokens are a guess."""
 
 
-def request_for(variant: Variant, render: Render | None, example: Example, *, name: str, repeat: int = 0) -> Request:
+def request_for(
+    variant: Variant, render: Render | None, example: Example, *, name: str, repeat: int = 0
+) -> Request:
     """The request that this variant makes of an example's input.
 
     Args:
@@ -72,7 +74,9 @@ def request_for(variant: Variant, render: Render | None, example: Example, *, na
         messages = only if isinstance(only, list) else ({"role": "user", "content": _text(only)},)
     else:
         names = ", ".join(variables) if isinstance(variables, dict) else type(variables).__name__
-        raise PromptError(f"a variant without a prompt needs one text or a list of messages as input, not {names}")
+        raise PromptError(
+            f"a variant without a prompt needs one text or a list of messages as input, not {names}"
+        )
     return Request(
         model=name,
         messages=messages,
@@ -91,7 +95,9 @@ def _text(value: Json) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def request_key(endpoint_key: str, request: Request, *, repeat: int, twin: int, version: str | None = None) -> str:
+def request_key(
+    endpoint_key: str, request: Request, *, repeat: int, twin: int, version: str | None = None
+) -> str:
     """32 hex digits that name this very request; two requests with one key may share an answer.
 
     Args:
@@ -128,12 +134,18 @@ async def attempt(provider: Provider, request: Request, limits: Limits) -> Outco
                 if first is None and (chunk.text or chunk.tool_calls or chunk.value is not None):
                     first = last
                     if streaming:
-                        clock.reschedule(asyncio.get_running_loop().time() + limits.total_s - (last - started))
+                        clock.reschedule(
+                            asyncio.get_running_loop().time() + limits.total_s - (last - started)
+                        )
                 if chunk.text:
                     parts.append(chunk.text)
                 _note(outcome, chunk)
     except TimeoutError:
-        waited = f"no first token within {budget_s:g} s" if streaming and first is None else f"no end within {limits.total_s:g} s"
+        waited = (
+            f"no first token within {budget_s:g} s"
+            if streaming and first is None
+            else f"no end within {limits.total_s:g} s"
+        )
         outcome.failure = Failure(kind="timeout", message=waited)
         outcome.retryable = True
     except ProviderError as error:
@@ -254,7 +266,13 @@ def price_of(outcome: Outcome, price: Price | None) -> float | None:
 
 
 def trace_of(
-    outcome: Outcome, request: Request, *, trace_id: str, spans: Sequence[Span], cost: float | None, queue_s: float
+    outcome: Outcome,
+    request: Request,
+    *,
+    trace_id: str,
+    spans: Sequence[Span],
+    cost: float | None,
+    queue_s: float,
 ) -> Trace:
     """The trace of an answer, its last attempt being `outcome`; origin and answer are the caller's to add."""
     usage = outcome.usage

@@ -1,9 +1,9 @@
 """Four functions that return a Check, and their form in ratchet.yaml.
 
-    checks:
-      - {no_worse: exact_match, margin_pp: 2}
-      - {better: cost_usd, ratio: 0.7}
-      - {at_most: latency_s, p: 95, limit: 2.0}
+checks:
+  - {no_worse: exact_match, margin_pp: 2}
+  - {better: cost_usd, ratio: 0.7}
+  - {at_most: latency_s, p: 95, limit: 2.0}
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def resolve(spec: Check | Mapping[str, Json]) -> Check:
     settings = {key: value for key, value in spec.items() if key != named[0]}
     metric = spec[named[0]]
     if not isinstance(metric, str):
-        raise ConfigError(f"{named[0]} is {metric!r}, expected the name of a scorer or of a fact such as cost_usd")
+        raise ConfigError(
+            f"{named[0]} is {metric!r}, expected the name of a scorer or of a fact such as cost_usd"
+        )
     return make(named[0], metric, settings)
 
 
@@ -76,13 +78,19 @@ def make(rule: Rule, metric: str | Scorer, settings: Mapping[str, Any]) -> Check
     """The check of this rule with these settings."""
     for key in settings:
         if key not in _KEYS:
-            raise ConfigError(f"{rule} has no setting {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(sorted(_KEYS))}")
-    dimension: Dimension = metric.dimension if isinstance(metric, Scorer) else _DIMENSIONS.get(metric, "accuracy")
+            raise ConfigError(
+                f"{rule} has no setting {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(sorted(_KEYS))}"
+            )
+    dimension: Dimension = (
+        metric.dimension if isinstance(metric, Scorer) else _DIMENSIONS.get(metric, "accuracy")
+    )
     name = metric.name if isinstance(metric, Scorer) else metric
     limited = rule in ("at_most", "at_least")
     limit = _number(rule, settings, "limit")
     if limited != (limit is not None):
-        raise ConfigError(f"{rule} {name} needs a limit" if limited else f"{rule} {name} takes a margin, not a limit")
+        raise ConfigError(
+            f"{rule} {name} needs a limit" if limited else f"{rule} {name} takes a margin, not a limit"
+        )
     quantile = _number(rule, settings, "p")
     if quantile is not None and not 0 < quantile < 100:
         raise ConfigError(f"p is {quantile:g}, expected a percentile between 0 and 100, such as 95")

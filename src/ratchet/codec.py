@@ -222,7 +222,9 @@ def _decoder(hint: Any) -> Decoder:
         return _literal_decoder(args)
     if origin in (tuple, list, frozenset):
         item = _decoder(args[0])
-        return lambda value, path: origin(item(x, (*path, i)) for i, x in enumerate(_expect(value, list, path)))
+        return lambda value, path: origin(
+            item(x, (*path, i)) for i, x in enumerate(_expect(value, list, path))
+        )
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         member = _decoder(args[1])
         return lambda value, path: {k: member(v, (*path, k)) for k, v in _expect(value, dict, path).items()}
@@ -303,7 +305,9 @@ def _literal_decoder(allowed: tuple[Any, ...]) -> Decoder:
     def decode_literal(value: Any, path: Place) -> Any:
         if value not in allowed:
             hint = did_you_mean(str(value), [str(a) for a in allowed])
-            raise CodecError(f"{_short(value)}, expected one of {', '.join(map(repr, allowed))}.{hint}", path=path)
+            raise CodecError(
+                f"{_short(value)}, expected one of {', '.join(map(repr, allowed))}.{hint}", path=path
+            )
         return value
 
     return decode_literal
@@ -318,7 +322,14 @@ def _expect(value: Any, kind: Any, path: Place) -> Any:
     return value
 
 
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping", list: "a list"}
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a mapping",
+    list: "a list",
+}
 
 
 def _name(hint: Any) -> str:

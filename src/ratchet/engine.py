@@ -359,7 +359,12 @@ class Engine:
         self._note_attempt(call, outcome)
         self._leave_lane(call, lane, outcome)
         failure = outcome.failure
-        if failure is not None and outcome.retryable and call.attempts <= call.limits.retries and not self.stopped_hard:
+        if (
+            failure is not None
+            and outcome.retryable
+            and call.attempts <= call.limits.retries
+            and not self.stopped_hard
+        ):
             if self._may_retry(call):
                 self._in_flight -= 1
                 self._retry_later(call, failure)
@@ -435,7 +440,9 @@ class Engine:
     async def _keep_broken(self, arm: Arm, example: Example, repeat: int, error: PromptError) -> None:
         """An example that the prompt can't be filled in from is an answer that failed, like any other."""
         failure = Failure(kind="prompt", message=str(error))
-        trace = Trace(id=codec.new_id(), input=example.input, error=failure, attempts=0, created_at=time.time())
+        trace = Trace(
+            id=codec.new_id(), input=example.input, error=failure, attempts=0, created_at=time.time()
+        )
         trace = self._placed(trace, arm, example, repeat, None)
         await self.store.awrite([trace, *self._inline_scores(trace, example)])
         self._count(arm.progress, trace)
@@ -505,7 +512,9 @@ class Engine:
         elif trace.error.kind == "auth":
             arm.refused_logins += 1
             if arm.ok == 0 and arm.refused_logins >= HOPELESS and not self.stopped:
-                self.stop(f"{arm.refused_logins} calls of arm {arm.name!r} were refused: {trace.error.message}")
+                self.stop(
+                    f"{arm.refused_logins} calls of arm {arm.name!r} were refused: {trace.error.message}"
+                )
 
     # --- a scorer's own calls -------------------------------------------------------------------------------
 

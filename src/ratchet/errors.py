@@ -26,9 +26,11 @@ prints it without a traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class RatchetError(Exception):
@@ -206,5 +208,7 @@ def dotted(path: tuple[str | int, ...]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"`, or nothing where no known name is near."""
+    import difflib  # 10 ms that `ratchet --help` need not pay
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -61,7 +61,11 @@ def lookup(provider: str, model: str, *, store: Store | None = None) -> Price | 
         return codec.decode(Price, data["price"]) if data and data.get("price") else None
     price = _from_list(provider, model, version)
     if store is not None:
-        content = {"model": f"{provider}/{model}", "price": codec.encode(price) if price else None, "list": version}
+        content = {
+            "model": f"{provider}/{model}",
+            "price": codec.encode(price) if price else None,
+            "list": version,
+        }
         content_id = codec.content_id(content)
         store.put_content("price", content_id, content)
         store.move_ref(ref, content_id, expected=None, by="prices.lookup")
@@ -101,7 +105,9 @@ def _price(listed: Any, source: str) -> Price | None:
     price = _plain_price(base, request_usd, source)
     if not tiers:
         return price
-    above = _plain_price(base | {name: float(tier.price) for name, tier in tiers.items()}, request_usd, source)
+    above = _plain_price(
+        base | {name: float(tier.price) for name, tier in tiers.items()}, request_usd, source
+    )
     return price.replace(above_tokens=min(int(tier.start) for tier in tiers.values()), above=above)
 
 

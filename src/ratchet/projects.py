@@ -54,7 +54,9 @@ class DatasetSection:
     group: str | None = None
     split: str | None = None
     metadata: list[str] = field(default_factory=list[str])
-    types: Mapping[str, Literal["str", "int", "float", "bool", "json"]] = field(default_factory=dict[str, Any])
+    types: Mapping[str, Literal["str", "int", "float", "bool", "json"]] = field(
+        default_factory=dict[str, Any]
+    )
     on_bad_row: Literal["stop", "skip"] = "stop"
 
 
@@ -156,12 +158,15 @@ def load(path: Path) -> Project:
     return dataclasses.replace(project, variants=variants)
 
 
-def job(project: Project, name: str | None = None) -> Job:
+def job(project: Project, name: str | None = None, *, on_bad_row: str | None = None) -> Job:
     """The task of this name (or the only one) with its dataset loaded, scorers found and arms chosen."""
     name = name or _only_task(project)
     if name not in project.file.tasks:
         raise UnknownNameError("task", name, project.file.tasks, hint=f"Tasks stand in {project.path}")
     section = project.file.tasks[name]
+    if on_bad_row is not None:
+        data = DatasetSection(path=section.dataset) if isinstance(section.dataset, str) else section.dataset
+        section = dataclasses.replace(section, dataset=dataclasses.replace(data, on_bad_row=on_bad_row))
     at: tuple[str | int, ...] = ("tasks", name)
     arms = _arms(project, section, at)
     baseline = section.baseline or project.file.baseline or next(iter(arms))
@@ -172,7 +177,9 @@ def job(project: Project, name: str | None = None) -> Job:
     task = Task(
         name=name,
         dataset=_dataset(project, section.dataset, (*at, "dataset"), name),
-        scorers=tuple(_each(project, section.scorers, (*at, "scorers"), lambda s: scores.resolve(s, root=project.root))),
+        scorers=tuple(
+            _each(project, section.scorers, (*at, "scorers"), lambda s: scores.resolve(s, root=project.root))
+        ),
         checks=tuple(_each(project, section.checks, (*at, "checks"), checks.resolve)),
         repeats=_at_least_one(project, section.repeats, (*at, "repeats")),
         extraction=extraction,
@@ -180,7 +187,12 @@ def job(project: Project, name: str | None = None) -> Job:
     )
     budget = Budget(usd=section.budget_usd, tokens=section.budget_tokens, minutes=section.budget_minutes)
     return Job(
-        task=task, arms=arms, baseline=baseline, budget=budget, concurrency=section.concurrency, seed=section.seed
+        task=task,
+        arms=arms,
+        baseline=baseline,
+        budget=budget,
+        concurrency=section.concurrency,
+        seed=section.seed,
     )
 
 
@@ -236,7 +248,9 @@ def _arms(project: Project, section: TaskSection, at: tuple[str | int, ...]) -> 
     return {name: project.variants[name] for name in names}
 
 
-def _dataset(project: Project, section: str | DatasetSection, at: tuple[str | int, ...], name: str) -> Dataset:
+def _dataset(
+    project: Project, section: str | DatasetSection, at: tuple[str | int, ...], name: str
+) -> Dataset:
     section = DatasetSection(path=section) if isinstance(section, str) else section
     try:
         return datasets.load(
@@ -270,7 +284,9 @@ def _extractions(project: Project, section: TaskSection, at: tuple[str | int, ..
     return whole, by_arm
 
 
-def _each(project: Project, specs: Any, at: tuple[str | int, ...], resolve: Any, *, indexed: bool = True) -> list[Any]:
+def _each(
+    project: Project, specs: Any, at: tuple[str | int, ...], resolve: Any, *, indexed: bool = True
+) -> list[Any]:
     """Each entry resolved; its errors get the place in the file."""
     found: list[Any] = []
     for index, spec in enumerate(specs):
@@ -338,7 +354,9 @@ def _schema_of_record(cls: Any, inside: set[Any]) -> dict[str, Json]:
     fields = dataclasses.fields(cls)
     properties = {f.name: _schema_of(hints[f.name], inside | {cls}) for f in fields}
     required = [
-        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        f.name
+        for f in fields
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     found: dict[str, Json] = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**found, "required": required} if required else found

@@ -11,21 +11,34 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ratchet import budgets, codec, datasets, engine, extractions, plans, prices, prompts, providers, scores, stores, variants
+from ratchet import (
+    budgets,
+    codec,
+    datasets,
+    engine,
+    extractions,
+    plans,
+    prices,
+    prompts,
+    providers,
+    scores,
+    stores,
+    variants,
+)
 from ratchet.budgets import Amount, Budget, Ledger
 from ratchet.calls import request_for
 from ratchet.engine import Arm, Control, Engine
-from ratchet.errors import ConfigError, PlanError, PromptError, RatchetError
+from ratchet.errors import PlanError, PromptError, RatchetError
 from ratchet.limits import Lane
 from ratchet.ports import Endpoint, Provider, Store, Usage
 from ratchet.progress import ArmProgress, Progress
-from ratchet.records import Dataset, Example, Price, Run, Scorer, Task, Trace, Variant
+from ratchet.records import Example, Price, Run, Scorer, Task, Trace, Variant
 
 if TYPE_CHECKING:
     from ratchet.providers.http import Http
@@ -117,7 +130,10 @@ def plan(task: Task, arms: Mapping[str, Variant], *, options: Options, place: Pl
     providers.check_keys({**resolved, **_judges(task.scorers)}, place.environ)
     price_table = {name: _price(variant, place.store) for name, variant in resolved.items()}
     _check_priced(options.budget, price_table)
-    run, done = _resumed(task, resolved, options, place.store) or (_new_run(task, resolved, options, price_table), {})
+    run, done = _resumed(task, resolved, options, place.store) or (
+        _new_run(task, resolved, options, price_table),
+        {},
+    )
     return _estimate(run, resolved, done, options)
 
 
@@ -178,9 +194,13 @@ def _resumed(
     task_id = codec.content_id(task)
     run = _find_unfinished(task_id, store) if options.resume == "last" else store.run(options.resume)
     if run is None:
-        raise PlanError(f"there is no run {options.resume!r} to resume; `ratchet list` shows the runs of this store")
+        raise PlanError(
+            f"there is no run {options.resume!r} to resume; `ratchet list` shows the runs of this store"
+        )
     if codec.content_id(run.task) != task_id:
-        raise PlanError(f"run {run.id} was made of another task (dataset, scorers, checks or repeats differ); start a new run")
+        raise PlanError(
+            f"run {run.id} was made of another task (dataset, scorers, checks or repeats differ); start a new run"
+        )
     before = {name: codec.content_id(variant) for name, variant in run.arms.items()}
     now = {name: codec.content_id(variant) for name, variant in arms.items()}
     if before != now:
@@ -188,7 +208,9 @@ def _resumed(
         raise PlanError(f"run {run.id} had other variants in {', '.join(changed)}; start a new run")
     lost = [name for name, variant in arms.items() if not variants.importable(variant)]
     if lost:
-        raise PlanError(f"the target of {', '.join(lost)} is a lambda or local function, which can't be resumed; name a function in a module")
+        raise PlanError(
+            f"the target of {', '.join(lost)} is a lambda or local function, which can't be resumed; name a function in a module"
+        )
     done = {
         key: trace_id
         for key, (trace_id, failed) in store.done(run.id).items()
@@ -274,7 +296,11 @@ def run(
     Raises:
         RatchetError: Nothing was called, or the store gave way; what was answered before is kept.
     """
-    return _drive(lambda control: arun(task, arms, options=options, store=store, root=root, on_progress=on_progress, control=control))
+    return drive(
+        lambda control: arun(
+            task, arms, options=options, store=store, root=root, on_progress=on_progress, control=control
+        )
+    )
 
 
 async def arun(
@@ -338,11 +364,23 @@ def _save_state(store: Store, run_id: str, state: Any, reason: str) -> None:
             raise
 
 
+def place(store: Store, root: Path) -> Place:
+    """The place of a run in this process's environment."""
+    return Place(store=store, root=root, environ=os.environ)
+
+
+def replace_options(options: Options, **changes: Any) -> Options:
+    """The options with these changed."""
+    return replace(options, **changes)
+
+
 @asynccontextmanager
 async def _placed(store: Store | str | Path | None, root: Path | None) -> AsyncIterator[Place]:
     folder = root or Path.cwd()
     if store is None or isinstance(store, (str, Path)):
-        opened = stores.open_store(store or os.environ.get("RATCHET_STORE") or folder / ".ratchet" / "ratchet.db")
+        opened = stores.open_store(
+            store or os.environ.get("RATCHET_STORE") or folder / ".ratchet" / "ratchet.db"
+        )
         try:
             yield Place(store=opened, root=folder, environ=os.environ)
         finally:
@@ -406,7 +444,13 @@ class _Bench:
         self._lanes: dict[str, Lane[engine.Call]] = {}
 
     def arm(
-        self, name: str, variant: Variant, price: Price | None, progress: ArmProgress, *, extract: engine.Extract | None = None
+        self,
+        name: str,
+        variant: Variant,
+        price: Price | None,
+        progress: ArmProgress,
+        *,
+        extract: engine.Extract | None = None,
     ) -> Arm:
         endpoint = providers.endpoint_for(variant, self._place.environ)
         _, model = providers.split_model(variant.model) if variant.model else ("", variant.target or "")
@@ -503,7 +547,9 @@ def score(
     Returns:
         The run with these scorers. New scores join the old ones; the newest of each (trace, name, source, by) counts.
     """
-    return _drive(lambda _: ascore(run_id, scorers, options=options, store=store, root=root, on_progress=on_progress))
+    return drive(
+        lambda _: ascore(run_id, scorers, options=options, store=store, root=root, on_progress=on_progress)
+    )
 
 
 async def ascore(
@@ -529,7 +575,9 @@ async def ascore(
         planned = Plan(run=run.replace(arms={}), arms=(), done={}, examples=0, budget=options.budget)
         async with _engine(planned, options, place, None) as (worker, progress):
             async with _reporting(progress, on_progress):
-                await _score_traces(_pairs(run, place.store, place.root), chosen, worker, place.store, options.concurrency)
+                await _score_traces(
+                    _pairs(run, place.store, place.root), chosen, worker, place.store, options.concurrency
+                )
         return run
 
 
@@ -546,7 +594,11 @@ def _pairs(run: Run, store: Store, root: Path) -> Iterator[tuple[Trace, Example]
 
 
 async def _score_traces(
-    pairs: Iterable[tuple[Trace, Example]], scorers: Sequence[Scorer], worker: Engine, store: Store, concurrency: int
+    pairs: Iterable[tuple[Trace, Example]],
+    scorers: Sequence[Scorer],
+    worker: Engine,
+    store: Store,
+    concurrency: int,
 ) -> None:
     """Judge each pair, so many at once that the calls of judges keep their concurrency."""
     room = asyncio.Semaphore(concurrency)
@@ -581,7 +633,7 @@ async def _score_missing(run: Run, worker: Engine, store: Store) -> None:
 # --- driving from synchronous code --------------------------------------------------------------------------
 
 
-def _drive(start: Callable[[Control], Coroutine[Any, Any, Result]]) -> Result:
+def drive(start: Callable[[Control], Coroutine[Any, Any, Result]]) -> Result:
     """Run a coroutine to its end: here, or in a thread of its own where a loop is already running (notebooks)."""
     control = Control()
     try:

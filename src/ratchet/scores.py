@@ -36,6 +36,7 @@ Function = Callable[..., Any]
 Prepare = Callable[[dict[str, Json], Path], dict[str, Json]]
 """Settings as written and the project's root to settings that stand alone: files read, patterns checked."""
 Models = Callable[[Mapping[str, Json]], list[Variant]]
+Revision = Callable[[Mapping[str, Json]], str]
 Parts = Sequence[str] | Callable[[Mapping[str, Json]], Sequence[str]]
 
 _RESERVED = ("name", "dimension", "version")
@@ -54,7 +55,9 @@ def scorer(
     prepare: Prepare | None = None,
     models: Models | None = None,
     parts: Parts = (),
+    revision: Revision | None = None,
     judges_errors: bool = False,
+    whole_names: bool = False,
 ) -> Callable[[Function], Scorer]: ...
 def scorer(
     function: Function | None = None,
@@ -67,7 +70,9 @@ def scorer(
     prepare: Prepare | None = None,
     models: Models | None = None,
     parts: Parts = (),
+    revision: Revision | None = None,
     judges_errors: bool = False,
+    whole_names: bool = False,
 ) -> Scorer | Callable[[Function], Scorer]:
     """A `Scorer` made of the function below; the function itself stays at `.function`.
 
@@ -80,7 +85,9 @@ def scorer(
         models: The models it will call under these settings, so that keys are asked for before the first call.
         parts: The keys of the dict it returns, or a function of the settings that gives them: so that an answer
             that failed has a None under each name.
+        revision: What of the settings makes earlier scores incomparable; it is added to the version, after a "+".
         judges_errors: Also called for traces that failed; all others are then not scored.
+        whole_names: The keys of the dict it returns are the scores' names as they are, not `scorer.key`.
 
     Raises:
         ConfigError: The function doesn't take one or two positional parameters, or is both async and inline.
@@ -92,7 +99,9 @@ def scorer(
             dimension=dimension,
             version=version,
             inline=inline,
-            extras=_Extras(prepare=prepare, models=models, parts=parts, judges_errors=judges_errors),
+            extras=_Extras(
+                prepare=prepare, models=models, parts=parts, revision=revision, judges_errors=judges_errors
+            ),
         )
     return _make(function)
 
@@ -104,7 +113,9 @@ class _Extras:
     prepare: Prepare | None = None
     models: Models | None = None
     parts: Parts = ()
+    revision: Revision | None = None
     judges_errors: bool = False
+    whole_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +299,9 @@ def _finish(base: Scorer, settings: dict[str, Json], root: Path) -> Scorer:
     _check_settings(base, shape, merged)
     if shape.extras.prepare is not None:
         merged = shape.extras.prepare(merged, root)
+    if shape.extras.revision is not None and (revision := shape.extras.revision(merged)):
+        version = str(changes.get("version", base.version)).partition("+")[0]
+        changes["version"] = f"{version}+{revision}"
     return base.replace(**changes, settings=merged)
 
 
@@ -490,7 +504,7 @@ def _score(scorer: Scorer, trace: Trace, key: str, returned: object, shape: _Sha
         reason = "the scorer returned None"
     return Score(
         trace_id=trace.id,
-        name=f"{scorer.name}.{key}" if key else scorer.name,
+        name=_score_name(scorer, key, shape),
         value=value,
         reason=_text(reason) if reason else None,
         source="judge" if shape.takes_ask else "code",
@@ -500,6 +514,12 @@ def _score(scorer: Scorer, trace: Trace, key: str, returned: object, shape: _Sha
         metadata=metadata,
         created_at=time.time(),
     )
+
+
+def _score_name(scorer: Scorer, key: str, shape: _Shape) -> str:
+    if not key:
+        return scorer.name
+    return key if shape.extras.whole_names else f"{scorer.name}.{key}"
 
 
 def _value(returned: object) -> tuple[ScoreValue, str | None]:

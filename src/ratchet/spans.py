@@ -12,8 +12,6 @@ Outside an answer that is being tried, a span does nothing. Steps are collected 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
@@ -135,21 +133,8 @@ def span(name: str, kind: SpanKind = "other", **attributes: Json) -> OpenSpan | 
     return _NOTHING if into is None else OpenSpan(into, name, kind, attributes)
 
 
-@contextmanager
-def collect() -> Iterator[Collected]:
-    """Gathers the spans that are opened inside, in this context and those copied from it."""
-    into = Collected()
-    token = _collected.set(into)
-    parent = _parent.set(None)
-    try:
-        yield into
-    finally:
-        _parent.reset(parent)
-        _collected.reset(token)
-
-
 def collect_into(into: Collected) -> None:
-    """The same for the rest of this context: run it inside a copied one."""
+    """Gather here the spans opened from now on in this context: run it inside a copied one."""
     _collected.set(into)
     _parent.set(None)
 

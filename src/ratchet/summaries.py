@@ -129,7 +129,12 @@ def summarise(run: Run, store: Store, *, worst: int = 5) -> Summary:
     for column in scored.values():
         column.freeze(rows)
     found = {
-        arm: _arm(arm, rows, code, {name: summary for name, c in scored.items() if (summary := _score(name, c, rows, code))})
+        arm: _arm(
+            arm,
+            rows,
+            code,
+            {name: summary for name, c in scored.items() if (summary := _score(name, c, rows, code))},
+        )
         for code, arm in enumerate(arms)
     }
     return Summary(
@@ -256,7 +261,9 @@ class _Scores:
     def _pair_code(self, score: Score) -> int:
         if "expected" not in score.metadata:
             return 0
-        code = self.pairs.of((repr(score.metadata.get("predicted")), repr(score.metadata["expected"]), score.value))
+        code = self.pairs.of(
+            (repr(score.metadata.get("predicted")), repr(score.metadata["expected"]), score.value)
+        )
         if code == len(self._examples):
             self._examples.append(score)
         return code
@@ -315,7 +322,11 @@ def _counted(codes: Ints) -> Iterator[tuple[int, int]]:
 
 def _score(name: str, scores: _Scores, rows: _Rows, arm: int) -> ScoreSummary | None:
     """A score over an arm. A failed answer is a fail for a rate; it is left out of a mean, but counted."""
-    chosen = (scores.row >= 0) & (rows.arm[scores.row] == arm) if len(rows.arm) else np.zeros(len(scores.row), bool)
+    chosen = (
+        (scores.row >= 0) & (rows.arm[scores.row] == arm)
+        if len(rows.arm)
+        else np.zeros(len(scores.row), bool)
+    )
     if not chosen.any():
         return None
     kinds, values, at = scores.kind[chosen], scores.value[chosen], scores.row[chosen]
@@ -364,7 +375,9 @@ def _rate(rows: _Rows, at: Ints, passed: Floats) -> Estimate:
         found = rate_interval(values, groups=groups if clustered else None, level=LEVEL)
         return Estimate(value=found.estimate, low=found.low, high=found.high, n=len(values))
     estimate = _t_mean(values, groups)
-    low, high = (None if limit is None else min(max(limit, 0.0), 1.0) for limit in (estimate.low, estimate.high))
+    low, high = (
+        None if limit is None else min(max(limit, 0.0), 1.0) for limit in (estimate.low, estimate.high)
+    )
     return Estimate(value=estimate.value, low=low, high=high, n=estimate.n)
 
 

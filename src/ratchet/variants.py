@@ -25,7 +25,9 @@ def resolve(variant: Variant, *, root: Path | None = None) -> Variant:
     """
     folder = root or Path.cwd()
     if (variant.model is None) == (variant.target is None):
-        raise ConfigError("a variant needs either a model ('openai/gpt-4o') or a target ('pkg.module:function')")
+        raise ConfigError(
+            "a variant needs either a model ('openai/gpt-4o') or a target ('pkg.module:function')"
+        )
     if isinstance(variant.prompt, str):
         variant = variant.replace(prompt=prompts.load(variant.prompt, root=folder))
     if variant.target is not None and (variant.function is None or variant.version is None):
@@ -47,7 +49,9 @@ def version_of(function: Callable[..., Any]) -> str:
     try:
         source = inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError):
-        source = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', repr(type(function)))}"
+        source = (
+            f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', repr(type(function)))}"
+        )
     return "source:" + hashlib.sha256(source.encode()).hexdigest()[:16]
 
 

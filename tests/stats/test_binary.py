@@ -26,7 +26,8 @@ def restricted_loss_rate(losses: int, gains: int, n: int, difference: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("losses", "gains", "n", "difference"), [(1, 7, 21, 0.1), (5, 6, 100, -0.1), (12, 3, 40, 0.05), (4, 0, 30, -0.3)]
+    ("losses", "gains", "n", "difference"),
+    [(1, 7, 21, 0.1), (5, 6, 100, -0.1), (12, 3, 40, 0.05), (4, 0, 30, -0.3)],
 )
 def test_the_score_uses_the_restricted_maximum_likelihood(
     losses: int, gains: int, n: int, difference: float

@@ -80,7 +80,9 @@ def test_one_dominant_group_counts_as_few() -> None:
 
 def test_sign_flips_agree_with_scipys_permutation_test() -> None:
     few = VALUES[:10]
-    expected = stats.permutation_test((few, np.zeros(10)), lambda a, b: np.mean(a - b), permutation_type="samples")
+    expected = stats.permutation_test(
+        (few, np.zeros(10)), lambda a, b: np.mean(a - b), permutation_type="samples"
+    )
     assert sign_flip_p(few) == pytest.approx(expected.pvalue, abs=1e-12)
     greater = stats.permutation_test(
         (few, np.zeros(10)), lambda a, b: np.mean(a - b), permutation_type="samples", alternative="greater"

@@ -41,7 +41,9 @@ def test_repeats_are_averaged_first_and_narrow_nothing_by_themselves() -> None:
     tripled = paired_difference(
         np.repeat(BEFORE, 3), np.repeat(AFTER, 3), examples=np.repeat(np.arange(150), 3)
     )
-    assert (tripled.low, tripled.high, tripled.n, tripled.n_rows) == pytest.approx((once.low, once.high, 150, 450))
+    assert (tripled.low, tripled.high, tripled.n, tripled.n_rows) == pytest.approx(
+        (once.low, once.high, 150, 450)
+    )
 
 
 def test_duplicated_rows_as_a_group_do_not_narrow_the_interval() -> None:
@@ -81,7 +83,12 @@ def test_too_small_is_said_below_20_examples_and_below_10_groups() -> None:
     assert paired_difference(BEFORE, AFTER, groups=np.arange(150) % 9).too_small
     assert not paired_difference(BEFORE, AFTER, groups=np.arange(150) % 10).too_small
     one_group = paired_difference(BEFORE, AFTER, groups=["all"] * 150)
-    assert (one_group.low, one_group.high, one_group.too_small, one_group.p) == (-math.inf, math.inf, True, 1.0)
+    assert (one_group.low, one_group.high, one_group.too_small, one_group.p) == (
+        -math.inf,
+        math.inf,
+        True,
+        1.0,
+    )
 
 
 def test_repeats_without_any_disagreement_are_not_called_certain() -> None:
@@ -151,7 +158,10 @@ def test_llmdrift_published_shares_and_drops(table: object) -> None:
 
 @pytest.mark.parametrize(("n", "least"), [(20, 0.93), (50, 0.93), (100, 0.93)])
 def test_coverage_on_recorded_pairs(
-    n: int, least: float, cruxeval: NDArray[np.float64], bbh: tuple[NDArray[np.float64], NDArray[np.float64], list[str]]
+    n: int,
+    least: float,
+    cruxeval: NDArray[np.float64],
+    bbh: tuple[NDArray[np.float64], NDArray[np.float64], list[str]],
 ) -> None:
     rng = np.random.default_rng(n)
     for before, after in ((cruxeval[:, 0], cruxeval[:, 7]), bbh[:2]):

@@ -82,6 +82,7 @@ def load(
     if str(path) == "-":
         path = _spooled(sys.stdin.buffer, format, cache_folder)
     file = Path(path).expanduser().absolute()
+    readers.stamp_of(file)  # whether it is there comes before what it is
     source = _Source(
         path=file, format=readers.format_of(file, format), columns=columns, on_bad_row=on_bad_row
     )
@@ -173,9 +174,8 @@ def _body(parts: Parts, path: Path, line: int) -> bytes:
 
 
 def _example(id: str, parts: Parts) -> Example:
-    return Example(
-        id=id, input=parts[1], expected=parts[2], metadata=parts[3], group=parts[4], split=parts[5]
-    )
+    _, given, expected, metadata, group, split = parts
+    return Example(id=id, input=given, expected=expected, metadata=metadata, group=group, split=split)
 
 
 def _doubled(source: _Source, id: str, line: int, *, search: bool) -> DatasetError:

@@ -182,13 +182,10 @@ def json_row(data: bytes, path: Path, line: int) -> Row:
     try:
         return tidy(codec.parse(text))
     except CodecError as error:
-        return DatasetError(
-            f"not JSON: {_without_line(str(error))}", file=path, line=line, value=_short(text)
-        )
-
-
-def _without_line(message: str) -> str:
-    return re.sub(r": line 1 column (\d+) \(char \d+\)$", r" at character \1", message)
+        message = re.sub(r": line \d+ column \d+ \(char (\d+)\)$", r" at character \1", str(error))
+        if re.search(r"[\[:,]\s*-?(?:NaN|Infinity)\b", text):
+            message += "; NaN and Infinity are not JSON, a missing value is null"
+        return DatasetError(f"not JSON: {message}", file=path, line=line, value=_short(text))
 
 
 def _not_utf8(error: UnicodeDecodeError, path: Path, line: int) -> DatasetError:
@@ -242,10 +239,7 @@ def read_csv(file: BinaryIO, path: Path, delimiter: str | None = None) -> Rows:
         except StopIteration:
             return
         except csv.Error as error:
-            yield (
-                line,
-                DatasetError(f"not {'TSV' if delimiter == chr(9) else 'CSV'}: {error}", file=path, line=line),
-            )
+            yield line, _not_csv(error, path, line)
             continue
         except DatasetError as error:
             yield line, error
@@ -262,6 +256,15 @@ def read_csv(file: BinaryIO, path: Path, delimiter: str | None = None) -> Rows:
                     value=_short(delimiter.join(fields)),
                 ),
             )
+
+
+def _not_csv(error: csv.Error, path: Path, line: int) -> DatasetError:
+    message = str(error)
+    if "new-line character" in message:
+        message = "a carriage return outside quotes; end lines with a newline"
+    elif "unexpected end" in message:
+        message = "a quote opens here and is never closed"
+    return DatasetError(f"not CSV: {message}", file=path, line=line)
 
 
 def _after(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -282,7 +285,7 @@ def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise DatasetError(f"the header is not CSV: {error}", file=path, line=1) from None
+        raise _not_csv(error, path, 1) from None
     if not header or header == [""]:
         raise DatasetError("holds no header; the first line must name the columns", file=path, line=1)
     seen: dict[str, int] = {}

@@ -18,7 +18,6 @@ ToParts: TypeAlias = Callable[[int, dict[str, Json]], Parts]
 
 _ABSENT: Any = object()
 _EXPECTED = ("expected", "target")
-_NOTHING: Mapping[str, Json] = {}
 
 
 def to_parts(columns: Columns, path: Path) -> ToParts:
@@ -28,22 +27,69 @@ def to_parts(columns: Columns, path: Path) -> ToParts:
     What is left is the input's variables; where the input has its own column it is metadata, unless metadata
     has columns of its own.
     """
-    take = _Taker(path)
     typed = {column: converter(kind) for column, kind in columns.types.items()}
+    by_name = columns.replace(types={}) in (Columns(), Columns(id="id"))
+    split_up = _by_name(columns.id is not None, path) if by_name else _by_columns(columns, path)
 
     def parts(line: int, row: dict[str, Json]) -> Parts:
         if type(row) is not dict:
             raise DatasetError(f"found {_short(row)}, expected an object", file=path, line=line, value=row)
         if typed:
             _convert(row, typed, path, line)
+        return split_up(line, row)
+
+    return parts if typed else split_up
+
+
+def _by_name(needs_id: bool, path: Path) -> ToParts:
+    """Where no column is named: the common case, with few steps."""
+
+    def parts(line: int, row: dict[str, Json]) -> Parts:
+        if type(row) is not dict:
+            raise DatasetError(f"found {_short(row)}, expected an object", file=path, line=line, value=row)
         pop = row.pop
-        left_of = columns.id is None and columns.group is None  # the common case reads fast
-        if left_of:
-            raw_id, group = pop("id", _ABSENT), pop("group", None)
-        else:
-            raw_id = take.one(row, columns.id, line) if columns.id is not None else pop("id", _ABSENT)
-            group = take.one(row, columns.group, line) if columns.group is not None else pop("group", None)
-        split = take.one(row, columns.split, line) if columns.split is not None else pop("split", None)
+        raw_id, expected, group, split = (
+            pop("id", _ABSENT),
+            pop("expected", _ABSENT),
+            pop("group", None),
+            pop("split", None),
+        )
+        if raw_id is _ABSENT and needs_id:
+            raise _no_column(row, "id", path, line)
+        if expected is _ABSENT:
+            expected = pop("target", None)
+        metadata = pop("metadata", None)
+        if metadata is None:
+            metadata = {}
+        elif type(metadata) is not dict:
+            metadata = {"metadata": metadata}
+        given = pop("input", _ABSENT)
+        if given is _ABSENT:
+            given = row
+        elif row:
+            metadata = {**metadata, **row}
+        return (
+            None if raw_id is _ABSENT else _id(raw_id, "id", path, line),
+            given,
+            expected,
+            metadata,
+            None if group is None else _label(group, "group", path, line),
+            None if split is None else _label(split, "split", path, line),
+        )
+
+    return parts
+
+
+def _by_columns(columns: Columns, path: Path) -> ToParts:
+    take = _Taker(path)
+
+    def parts(line: int, row: dict[str, Json]) -> Parts:
+        if type(row) is not dict:
+            raise DatasetError(f"found {_short(row)}, expected an object", file=path, line=line, value=row)
+        take.start()
+        raw_id = take.role(row, columns.id, ("id",), line)
+        group = take.role(row, columns.group, ("group",), line)
+        split = take.role(row, columns.split, ("split",), line)
         expected = take.role(row, columns.expected, _EXPECTED, line)
         metadata = take.metadata(row, columns.metadata, line)
         given = take.role(row, columns.input, ("input",), line)
@@ -52,13 +98,14 @@ def to_parts(columns: Columns, path: Path) -> ToParts:
             given = row
         elif row and not columns.metadata:
             metadata = {**metadata, **row}
+        absent = (_ABSENT, None)
         return (
             None if raw_id is _ABSENT else _id(raw_id, columns.id or "id", path, line),
             given,
             None if expected is _ABSENT else expected,
             metadata,
-            None if group is None else _label(group, columns.group or "group", path, line),
-            None if split is None else _label(split, columns.split or "split", path, line),
+            None if group in absent else _label(group, columns.group or "group", path, line),
+            None if split in absent else _label(split, columns.split or "split", path, line),
         )
 
     return parts
@@ -70,6 +117,10 @@ class _Taker:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._taken: set[str] = set()
+
+    def start(self) -> None:
+        """A new row: what an error left behind is forgotten."""
+        self._taken.clear()
 
     def one(self, row: dict[str, Json], column: str, line: int) -> Json:
         if column in row:
@@ -101,14 +152,12 @@ class _Taker:
             return {column: self.one(row, column, line) for column in named}
         found = row.pop("metadata", None) if "metadata" not in self._taken else None
         if found is None:
-            return _NOTHING
+            return {}
         return cast("dict[str, Json]", found) if isinstance(found, dict) else {"metadata": found}
 
     def finish(self, row: dict[str, Json]) -> None:
-        if self._taken:
-            for column in self._taken:
-                row.pop(column, None)
-            self._taken.clear()
+        for column in self._taken:
+            row.pop(column, None)
 
 
 def _no_column(row: Mapping[str, Json], column: str, path: Path, line: int) -> DatasetError:
@@ -169,13 +218,22 @@ def _label(value: Json, column: str, path: Path, line: int) -> str | None:
 def body_of(example: Example | Parts) -> bytes:
     """The bytes whose hash is the example's content id: all of it but its id."""
     if isinstance(example, Example):
-        parts = (example.expected, example.group, example.input, example.metadata, example.split)
+        given, expected, metadata = example.input, example.expected, example.metadata
+        group, split = example.group, example.split
     else:
-        _, given, wanted, about, cluster, share = example
-        parts = (wanted, cluster, given, about, share)
-    names = ("expected", "group", "input", "metadata", "split")
+        _, given, expected, metadata, group, split = example
     # as `codec.identity` leaves out what is absent
-    kept = {name: part for name, part in zip(names, parts, strict=True) if part is not None and part != {}}
+    kept: dict[str, Json] = {}
+    if expected is not None and expected != {}:
+        kept["expected"] = expected
+    if group is not None:
+        kept["group"] = group
+    if given is not None and given != {}:
+        kept["input"] = given
+    if metadata:
+        kept["metadata"] = metadata
+    if split is not None:
+        kept["split"] = split
     return canonical({"Example": kept})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -86,12 +87,15 @@ class Function:
             result = await asyncio.create_task(_await(result), context=context)
             ended_s = perf_counter()
         if inspect.isasyncgen(result):
-            while True:
-                # a task per item keeps the generator in its own context
-                item = await asyncio.create_task(_await(anext(result, _END)), context=context)
-                if item is _END:
-                    return
-                yield item, perf_counter()
+            try:
+                while True:
+                    # a task per item keeps the generator in its own context
+                    item = await asyncio.create_task(_await(anext(result, _END)), context=context)
+                    if item is _END:
+                        return
+                    yield item, perf_counter()
+            finally:
+                await result.aclose()
         elif inspect.isgenerator(result):
             while True:
                 item, ended_s = await self._threads.run(context, functools.partial(next, result, _END))
@@ -233,7 +237,7 @@ class _Threads:
                 BaseException
             ) as error:  # SystemExit and StopIteration too: they are the function's failure
                 outcome = (None, perf_counter(), error)
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 loop.call_soon_threadsafe(settle, outcome)
 
         self._jobs.put(job)

@@ -279,7 +279,7 @@ def _differences(found: Json, wanted: Json, path: str, extra: bool) -> Iterator[
             yield from _differences(item, wanted[0], f"{path}[{index}]", extra)
 
 
-@scorer(version="1", inline=True)
+@scorer(version="1", inline=True, parts=("", "name_correct", "arguments_correct"))
 def function_call(
     trace: Trace,
     example: Example,

@@ -26,7 +26,7 @@ from ratchet.simulated.faults import (
     spoil_event,
     spoil_json,
 )
-from ratchet.simulated.models import REFUSAL, Plan, SimulatedModel, count_input_tokens
+from ratchet.simulated.models import REFUSAL, Plan, SimulatedModel, count_input_tokens, count_tokens
 
 if TYPE_CHECKING:
     from ratchet.simulated.server import SimulatedServer
@@ -48,7 +48,7 @@ class Answering:
         self.request = request
         self.body = body
         self.received = received
-        self.headers = {MARK_HEADER: "1", "x-request-id": f"req_{received.hash}{received.nth:x}"}
+        self.headers = {MARK_HEADER: "1", wire.request_id_header: f"req_{received.hash}{received.nth:x}"}
 
     async def respond(self) -> web.StreamResponse:
         """The response, already sent where it streams or goes wrong."""
@@ -246,16 +246,21 @@ class Answering:
 
 
 def _change(plan: Plan, fault: Fault) -> Plan:
-    """The answer that this fault makes of it."""
+    """The answer that this fault makes of it, with the usage of what it says."""
     if fault.kind == "empty":
-        return dataclasses.replace(plan, empty=True, text="", tool_calls=())
+        return _says(dataclasses.replace(plan, empty=True, text="", tool_calls=(), finish_reason="stop"))
     if fault.kind == "refusal":
-        return dataclasses.replace(plan, refusal=REFUSAL, text="", tool_calls=(), finish_reason="stop")
+        return _says(dataclasses.replace(plan, refusal=REFUSAL, text="", tool_calls=(), finish_reason="stop"))
     if fault.kind == "content_filter":
         half = plan.text[: len(plan.text) // 2]
-        return dataclasses.replace(plan, text=half, tool_calls=(), finish_reason="content_filter")
+        return _says(dataclasses.replace(plan, text=half, tool_calls=(), finish_reason="content_filter"))
     if fault.kind == "wrong_usage":
         usage = plan.usage
         wrong = {f.name: int((getattr(usage, f.name) or 0) * fault.factor) for f in dataclasses.fields(Usage)}
         return dataclasses.replace(plan, usage=Usage(**wrong))
     return plan
+
+
+def _says(plan: Plan) -> Plan:
+    made = count_tokens(plan.refusal or plan.text) + (plan.usage.reasoning_tokens or 0)
+    return dataclasses.replace(plan, usage=dataclasses.replace(plan.usage, output_tokens=made))

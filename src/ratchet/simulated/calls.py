@@ -77,6 +77,11 @@ class Wire(Protocol):
     @property
     def no_key_status(self) -> int: ...
 
+    @property
+    def request_id_header(self) -> str:
+        """Where the answer names its request."""
+        ...
+
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         """The call in a body; raises InvalidRequestError.
 

@@ -56,7 +56,9 @@ class Counts:
     """Counts requests and, where a path is given, logs each as a line of JSON when it ends."""
 
     def __init__(self, log: str | Path | None = None) -> None:
-        self._log: IO[bytes] | None = Path(log).open("ab", buffering=0) if log else None
+        self._log: IO[bytes] | None = None
+        if log:
+            self._log = Path(log).open("ab", buffering=0)  # noqa: SIM115
         self.in_flight = 0
         self.reset()
 

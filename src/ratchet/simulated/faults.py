@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from ratchet.errors import ConfigError, UnknownNameError
 
@@ -228,4 +228,4 @@ def spoil_event(data: bytes, content_type: str) -> bytes:
 def known_faults() -> list[tuple[str, str]]:
     """(kind, what it does) of every fault."""
     statuses = [(str(status), f"answers {status}") for status in STATUSES]
-    return [*statuses, *cast("list[tuple[str, str]]", list(KINDS.items()))]
+    return [*statuses, *KINDS.items()]

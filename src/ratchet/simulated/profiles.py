@@ -74,7 +74,7 @@ def parse_delay(value: Json, *, key: str = "delay") -> Delay:
     floor = 0.0 if kind != "lognormal" else 1e-9
     if not (math.isfinite(upper) and floor <= low <= upper):
         raise ConfigError(f"{value!r} is not a delay: expected finite seconds, 0 or more, in order", key=key)
-    return Delay(kind=cast("Literal['constant', 'uniform', 'lognormal']", kind), low_s=low, high_s=high)
+    return Delay(kind=kind, low_s=low, high_s=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ def _setting(key: str, value: Json, name: str) -> Setting:
         return None
     low, high = _RANGES[key]
     try:
-        number = float(value)
+        number = math.nan if value is None else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:

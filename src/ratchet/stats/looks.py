@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from ratchet.stats._arrays import FloatArray, check_level
 from ratchet.stats._special import normal_cdf, normal_cdf_array, normal_quantile
 
 Boundary = Literal["obrien-fleming", "pocock"]
-_NODES = 300
+_NODES = 160
 _FAR = 9.0
 
 
@@ -24,6 +25,11 @@ def _check_fractions(fractions: Sequence[float]) -> FloatArray:
             f"fractions are {list(fractions)}; expected rising shares of the planned n, up to 1."
         )
     return t
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[FloatArray, FloatArray]:
+    return np.polynomial.legendre.leggauss(_NODES)
 
 
 class _Walk:
@@ -51,7 +57,7 @@ class _Walk:
         root = math.sqrt(time)
         top, sd = min(z, _FAR) * root, math.sqrt(time - self._time)
         bottom = -top if self._sides == 2 else -_FAR * root
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        nodes, weights = _quadrature()
         points = 0.5 * (top - bottom) * nodes + 0.5 * (top + bottom)
         kernel = np.exp(-0.5 * ((points[:, None] - self._points[None, :]) / sd) ** 2) / (
             sd * math.sqrt(2 * math.pi)
@@ -76,7 +82,7 @@ def crossing_probability(fractions: Sequence[float], boundaries: Sequence[float]
 
 
 def _bisect(low: float, high: float, target: float, falls: Callable[[float], float]) -> float:
-    for _ in range(50):
+    for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if falls(middle) > target else (low, middle)
     return 0.5 * (low + high)

@@ -314,7 +314,9 @@ class StoreContract:
         thread.start()
         thread.join()
         assert found == ["1", "2", "3"]
-        del reading
+        dropped = store.rows("run")
+        next(dropped)
+        del dropped
         store.write([a_trace("last", example_id="last")])
 
     # scores

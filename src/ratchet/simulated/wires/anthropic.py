@@ -40,6 +40,7 @@ class AnthropicMessages:
     key_headers = ("x-api-key", "authorization")
     required_header = "anthropic-version"
     no_key_status = 401
+    request_id_header = "request-id"
 
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         model = required(body, "model", str)

@@ -41,6 +41,7 @@ class BedrockConverse:
     key_headers = ("authorization",)
     required_header = ""
     no_key_status = 403
+    request_id_header = "x-amzn-requestid"
 
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         config = optional(body, "inferenceConfig", dict) or {}

@@ -24,6 +24,7 @@ class Embeddings:
     stream_type = "application/json"
     required_header = ""
     no_key_status = 401
+    request_id_header = "x-request-id"
 
     def __init__(self, name: str = "embeddings") -> None:
         self.name = name

@@ -36,6 +36,7 @@ class Gemini:
     key_headers = ("x-goog-api-key", "authorization")
     required_header = ""
     no_key_status = 403
+    request_id_header = "x-request-id"
 
     def __init__(self, name: str = "gemini") -> None:
         self.name = name
@@ -82,8 +83,8 @@ class Gemini:
 
     def _responses(self, call: Call, plan: Plan) -> Iterator[tuple[float, Json]]:
         waits = plan.waits()
-        parts = _parts(plan) if plan.refusal is not None or plan.tool_calls else []
-        pieces = parts or [{"text": text} for text in plan.chunks]
+        whole = plan.refusal is not None or bool(plan.tool_calls)
+        pieces: list[Json] = _parts(plan) if whole else [{"text": text} for text in plan.chunks]
         for index, part in enumerate(pieces):
             finished = index == len(pieces) - 1
             yield next(waits), self._response(call, plan, [part], finished=finished)

@@ -23,6 +23,7 @@ class OllamaChat:
     key_headers: tuple[str, ...] = ()
     required_header = ""
     no_key_status = 401
+    request_id_header = "x-request-id"
 
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         options = optional(body, "options", dict) or {}

@@ -32,6 +32,7 @@ class OpenAIChat:
     key_headers = ("authorization", "api-key")
     required_header = ""
     no_key_status = 401
+    request_id_header = "x-request-id"
 
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         model = path.get("deployment") or required(body, "model", str)

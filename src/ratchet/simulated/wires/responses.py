@@ -22,6 +22,7 @@ class OpenAIResponses:
     key_headers = ("authorization", "api-key")
     required_header = ""
     no_key_status = 401
+    request_id_header = "x-request-id"
 
     def parse(self, body: Mapping[str, Json], path: Mapping[str, str]) -> Call:
         if body.get("previous_response_id"):
@@ -51,11 +52,9 @@ class OpenAIResponses:
         return _response(call, plan, items)
 
     def events(self, call: Call, plan: Plan) -> Iterator[tuple[float, bytes]]:
-        number = 0
-        for wait_s, kind, more in _events(call, plan):
-            event = {"type": kind, **more, "sequence_number": number}
+        for sequence, (wait_s, kind, more) in enumerate(_events(call, plan)):
+            event = {"type": kind, **more, "sequence_number": sequence}
             yield wait_s, b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
-            number += 1
 
     def error(self, refused: Refused) -> tuple[Json, dict[str, str]]:
         return OpenAIChat().error(refused)

@@ -1,0 +1,89 @@
+"""The `ratchet` command. Nothing heavy is imported before a subcommand needs it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from ratchet.errors import ProviderError, RatchetError, StoreError
+
+# name -> (where the command is, its line in the help): listing them imports none
+COMMANDS = {
+    "init": ("ratchet.cli.init:init", "Lay a small project in a folder."),
+    "demo": ("ratchet.cli.demo:demo", "Run a real case end to end, without a key."),
+    "run": ("ratchet.cli.run:run", "Try variants on a dataset, score every answer, keep everything."),
+    "score": ("ratchet.cli.score:score", "Judge the answers of a run again, without calling its models."),
+    "list": ("ratchet.cli.list:list_runs", "List the runs of a store."),
+    "show": ("ratchet.cli.show:show", "Show a run, or one answer with all its steps."),
+    "export": ("ratchet.cli.export:export", "Write the answers and scores of a run to a file."),
+    "simulate": ("ratchet.cli.simulate:simulate", "Serve simulated models over HTTP."),
+    "doctor": ("ratchet.cli.doctor:doctor", "Check keys, endpoints, prices, sandbox and extras."),
+}
+
+EXIT_WRONG_USE = 2
+EXIT_FAILED = 4
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is called, and not for the list of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(package_name="ratchet-llm", prog_name="ratchet")
+def cli() -> None:
+    """The release engineer for model changes: run, judge, release, watch.
+
+    A first result without a key: ratchet demo
+    """
+
+
+def main() -> None:
+    """The entry point: errors become one message on standard error and an exit code, never a traceback."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        status = leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = EXIT_WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        status = EXIT_FAILED
+    except BrokenPipeError:  # the reader of our output has gone, as in `ratchet list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except RatchetError as error:
+        _say(f"{type(error).__name__}: {error}")
+        status = EXIT_FAILED if isinstance(error, (StoreError, ProviderError)) else EXIT_WRONG_USE
+    except Exception as error:
+        if os.environ.get("RATCHET_DEBUG"):
+            raise
+        _say(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "  This is a defect in Ratchet. RATCHET_DEBUG=1 shows where; please report it with that."
+        )
+        status = EXIT_FAILED
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    from ratchet.policy import redact
+
+    secrets = [value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET"))]
+    click.echo(redact(message, secrets), err=True)

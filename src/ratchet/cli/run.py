@@ -1,0 +1,367 @@
+"""`ratchet run`: try variants on a dataset."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ratchet.cli.options import echo_json, format_of, project_at, read_env, store_for, with_json, with_store
+from ratchet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ratchet.ports import Store
+    from ratchet.projects import Project
+    from ratchet.records import Run, Task, Variant
+    from ratchet.runs import Options, Plan
+    from ratchet.summaries import Summary
+
+EXIT_FAILED = 4
+
+
+@click.command(short_help="Try variants on a dataset, score every answer, keep everything.")
+@click.argument("task", required=False)
+@click.option("--variant", "-v", "only", multiple=True, metavar="NAME", help="Only this arm (repeatable).")
+@click.option(
+    "--config-path",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An llm-validator JSON file (repeatable).",
+)
+@click.option(
+    "--verbose",
+    type=click.IntRange(0, 2),
+    default=0,
+    help="With --config-path: 1 shows wrong rows, 2 also their messages.",
+)
+@click.option(
+    "--dataset", "-d", metavar="FILE", help="Without ratchet.yaml: the examples (- reads standard input)."
+)
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    metavar="PROVIDER/MODEL",
+    help="… a model to try (repeatable; the first is the baseline).",
+)
+@click.option(
+    "--target",
+    "-t",
+    "targets",
+    multiple=True,
+    metavar="PKG.MODULE:FUNCTION",
+    help="… a function to try (repeatable).",
+)
+@click.option("--prompt", "-p", metavar="FILE|TEXT", help="… the prompt of every model.")
+@click.option("--scorer", "-s", "scorers", multiple=True, metavar="NAME", help="… a scorer (repeatable).")
+@click.option(
+    "--format", "data_format", metavar="FORMAT", help="… the dataset's format, where its name doesn't say."
+)
+@click.option("--input", "input_column", metavar="COLUMN", help="… the column that is the input.")
+@click.option("--expected", metavar="COLUMN", help="… the column that is expected.")
+@click.option("--id", "id_column", metavar="COLUMN", help="… the column that names an example.")
+@click.option("--group", metavar="COLUMN", help="… the column whose equal values belong together.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Stream the answers of every model, for the time to first token.",
+)
+@click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), help="What a bad row of the dataset does.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="Only the first N examples.")
+@click.option("--sample", type=click.IntRange(1), help="Only N examples, drawn with the seed.")
+@click.option("--seed", type=int, help="Seed of the order of arms and of --sample.")
+@click.option("--repeat", type=click.IntRange(1), help="Answers to each example.")
+@click.option("--concurrency", "-j", type=click.IntRange(1, 10_000), help="Calls in flight at most [16].")
+@click.option(
+    "--resume", is_flag=False, flag_value="last", metavar="[ID]", help="Go on with an unfinished run."
+)
+@click.option("--retry-failed", is_flag=True, help="With --resume: try failed answers again.")
+@click.option("--no-cache", is_flag=True, help="Never take an answer from an earlier run.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, its calls, tokens and dollars; call nothing.")
+@click.option("--budget-usd", type=click.FloatRange(0, min_open=True), help="Stop before spending more.")
+@click.option("--budget-tokens", type=click.IntRange(1), help="Stop before using more.")
+@click.option(
+    "--budget-minutes", type=click.FloatRange(0, min_open=True), help="Start nothing after so long."
+)
+@click.option(
+    "--max-errors", type=click.IntRange(0), default=0, help="Failed answers above this exit with 4 [0]."
+)
+@click.option("--name", default="", help="A name for the run.")
+@click.option(
+    "--log",
+    "trackers",
+    multiple=True,
+    type=click.Choice(["wandb", "mlflow"]),
+    help="Log the summary to an experiment tracker.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write answers and scores: .jsonl, .csv; the summary: .json, .md.",
+)
+@with_json
+@with_store
+def run(
+    project_file: Path | None, store_at: str | None, env_file: Path | None, as_json: bool, **given: Any
+) -> int:
+    """Try variants on a dataset, score every answer, keep everything.
+
+    TASK is a task of ratchet.yaml (needed only if it has several). Without a ratchet.yaml:
+
+    \b
+      ratchet run -d tickets.jsonl -m openai/gpt-4o -m openai/gpt-4o-mini -p prompt.yaml -s exact_match
+
+    Exit status: 0 all well, 2 wrong use, 4 failed answers above --max-errors, or the run was broken off.
+    """
+    if given["output"] is not None:
+        format_of(given["output"])
+    if given["config_path"]:
+        return _run_older(given, store_at=store_at, env_file=env_file, as_json=as_json)
+    project = (
+        project_at(project_file, needed=given["dataset"] is None)
+        if given["dataset"] is None or project_file
+        else None
+    )
+    root = project.root if project else Path.cwd()
+    read_env(env_file, root)
+    order = _from_project(project, given) if project else _from_options(given)
+    store = store_for(store_at, project)
+    try:
+        return _run(order, given, store=store, root=root, as_json=as_json)
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A task, its arms, and how to run them."""
+
+    task: Task
+    arms: Mapping[str, Variant]
+    options: Options
+
+
+def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
+    from ratchet import projects
+    from ratchet.errors import UnknownNameError
+
+    job = projects.job(project, given["task"], on_bad_row=given["on_bad_row"])
+    arms = job.arms
+    if given["only"]:
+        for name in given["only"]:
+            if name not in arms:
+                raise UnknownNameError("arm", name, arms)
+        arms = {name: variant for name, variant in arms.items() if name in given["only"]}
+    task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
+    baseline = job.baseline if job.baseline in arms else None
+    return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
+
+
+def _from_options(given: Mapping[str, Any]) -> Order:
+    from ratchet import datasets, scores
+    from ratchet.records import Task, Variant
+
+    if given["task"]:
+        raise click.UsageError(
+            f"{given['task']!r} names a task of ratchet.yaml, and --dataset does without one: leave one out"
+        )
+    if not given["models"] and not given["targets"]:
+        raise click.UsageError(
+            "--dataset needs at least one --model PROVIDER/MODEL or --target PKG.MODULE:FUNCTION"
+        )
+    columns = {
+        "id": given["id_column"],
+        "input": given["input_column"],
+        "expected": given["expected"],
+        "group": given["group"],
+    }
+    path = given["dataset"]
+    dataset = datasets.load(
+        path, **columns, format=given["data_format"], on_bad_row=given["on_bad_row"] or "stop",
+        name="standard input" if path == "-" else Path(path).stem,
+    )  # fmt: skip
+    arms = {model: Variant(model=model, prompt=given["prompt"]) for model in given["models"]}
+    arms |= {target: Variant(target=target) for target in given["targets"]}
+    scorers = tuple(scores.resolve(name, root=Path.cwd()) for name in given["scorers"])
+    task = Task(name=dataset.name, dataset=dataset, scorers=scorers, repeats=given["repeat"] or 1)
+    return Order(task, _streamed(arms, given["stream"]), _options(given, None, None))
+
+
+def _streamed(arms: Mapping[str, Variant], stream: bool | None) -> dict[str, Variant]:
+    if stream is None:
+        return dict(arms)
+    return {name: arm if arm.model is None else arm.replace(stream=stream) for name, arm in arms.items()}
+
+
+def _options(given: Mapping[str, Any], baseline: str | None, job: Any) -> Options:
+    from ratchet.budgets import Budget
+    from ratchet.runs import Options
+
+    budget = job.budget if job else Budget()
+    changes = {
+        "usd": given["budget_usd"],
+        "tokens": given["budget_tokens"],
+        "minutes": given["budget_minutes"],
+    }
+    budget = Budget(
+        **{name: getattr(budget, name) if value is None else value for name, value in changes.items()}
+    )
+    seed = given["seed"] if given["seed"] is not None else job.seed if job else 0
+    return Options(
+        concurrency=given["concurrency"] or (job.concurrency if job else None) or 16,
+        seed=seed,
+        limit=given["limit"],
+        sample=given["sample"],
+        budget=budget,
+        use_cache=not given["no_cache"],
+        resume=given["resume"],
+        retry_failed=given["retry_failed"],
+        name=given["name"],
+        baseline=baseline,
+    )
+
+
+def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as_json: bool) -> int:
+    from ratchet import runs
+
+    options = order.options
+    if options.resume and options.resume != "last":
+        from ratchet.cli.options import run_named
+
+        options = runs.replace_options(options, resume=run_named(store, options.resume))
+    place = runs.place(store, root)
+    planned = runs.plan(order.task, order.arms, options=options, place=place)
+    _warn_skipped(order.task)
+    if given["dry_run"]:
+        _show_plan(planned, options, as_json=as_json)
+        return 0
+    run = execute_with_progress(planned, options, place)
+    from ratchet import summaries
+
+    summary = summaries.summarise(run, store)
+    for tracker in given["trackers"]:
+        from ratchet import trackers
+
+        trackers.log_run(tracker, run, summary)
+    if given["output"] is not None:
+        from ratchet.cli.export import write
+
+        write(given["output"], run, summary, store)
+    return report(run, summary, store, as_json=as_json, max_errors=given["max_errors"])
+
+
+def execute_with_progress(planned: Plan, options: Options, place: Any) -> Run:
+    """The run, its progress shown on standard error."""
+    from ratchet import runs
+    from ratchet.cli.displays import Display
+
+    display = Display()
+    try:
+        return runs.drive(
+            lambda control: runs.execute(
+                planned, options=options, place=place, on_progress=display, control=control
+            )
+        )
+    finally:
+        display.close()
+
+
+def report(run: Run, summary: Summary, store: Store, *, as_json: bool, max_errors: int) -> int:
+    """Print the summary and what to do next; the exit status."""
+    state = next((row for row in store.runs() if row.id == run.id), None)
+    stopped = state is not None and state.state != "finished"
+    if as_json:
+        echo_json(
+            {
+                "run": run.id,
+                "state": state.state if state else "",
+                "reason": state.reason if state else "",
+                "summary": summary,
+            }
+        )
+    else:
+        from ratchet.cli.tables import render_summary
+
+        click.echo(render_summary(summary, width=width()))
+        click.echo(
+            f"Next: ratchet show {run.id[:13]} --worst 20 · ratchet export {run.id[:13]} -o answers.jsonl"
+        )
+    if stopped and state is not None:
+        click.echo(
+            f"Stopped: {state.reason}. Go on with: ratchet run {run.task.name} --resume {run.id}".replace(
+                "  ", " "
+            ),
+            err=True,
+        )
+    failed = sum(arm.failed for arm in summary.arms.values())
+    if stopped and state is not None and "budget" not in state.reason:
+        return EXIT_FAILED
+    if failed > max_errors:
+        click.echo(
+            f"{failed} answers failed, more than --max-errors {max_errors}; try them again with: ratchet run {run.task.name} --resume {run.id} --retry-failed".replace(
+                "  ", " "
+            ),
+            err=True,
+        )
+        return EXIT_FAILED
+    return 0
+
+
+def width() -> int:
+    """Columns to write in: the terminal's, 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+
+
+def _warn_skipped(task: Task) -> None:
+    if task.dataset.skipped:
+        click.echo(f"Note: {task.dataset.skipped} bad rows of {task.dataset.path} were skipped", err=True)
+
+
+def _show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
+    if as_json:
+        arms = {
+            arm.name: {
+                "model": arm.variant.model or arm.variant.target, "variant": arm.variant_id, "calls": arm.calls,
+                "input_tokens": arm.input_tokens, "output_tokens": arm.output_tokens, "cost_usd": arm.cost_usd,
+            }
+            for arm in planned.arms
+        }  # fmt: skip
+        echo_json(
+            {
+                "examples": planned.examples,
+                "repeats": planned.run.task.repeats,
+                "calls": planned.calls,
+                "cost_usd": planned.cost_usd,
+                "arms": arms,
+            }
+        )
+        return
+    from ratchet.cli.tables import _usd, table
+
+    task = planned.run.task
+    repeats = f" x {task.repeats} repeats" if task.repeats > 1 else ""
+    click.echo(f"{task.name or 'run'}: {planned.examples:,} examples{repeats} x {len(planned.arms)} arms")
+    rows: list[Sequence[str]] = [
+        (arm.name, arm.variant.model or str(arm.variant.target), f"{arm.calls:,}", f"{arm.input_tokens:,}",
+         f"{arm.output_tokens:,}", "-" if arm.variant.target else "unknown" if arm.cost_usd is None else _usd(arm.cost_usd))
+        for arm in planned.arms
+    ]  # fmt: skip
+    click.echo(table(("arm", "model", "calls", "~tokens in", "~tokens out", "~cost"), rows, width=width()))
+    if planned.done:
+        click.echo(f"Already done in this run: {len(planned.done):,} answers.")
+    scorers = ", ".join(scorer.name for scorer in task.scorers) or "none"
+    click.echo(f"Scorers: {scorers}. In flight at most: {options.concurrency}. Nothing was called.")
+
+
+def _run_older(
+    given: Mapping[str, Any], *, store_at: str | None, env_file: Path | None, as_json: bool
+) -> int:
+    """`--config-path`: the files of llm-validator, unchanged."""
+    raise ConfigError("--config-path is not wired yet")
