@@ -32,7 +32,7 @@ def test_values_read_as_the_core_schema_says(text: str, value: object) -> None:
 
 def test_a_list_is_read_item_by_item_and_documents_whole() -> None:
     assert list(yaml12.items("- a\n- {b: 1}\n---\nc: 2\n")) == [(1, "a"), (2, {"b": 1}), (4, {"c": 2})]
-    assert list(yaml12.documents("- a\n---\nb\n")) == [(1, ["a"]), (2, "b")]
+    assert list(yaml12.documents("- a\n---\nb\n")) == [(1, ["a"]), (3, "b")]
 
 
 def test_lines_of_parts_are_known() -> None:

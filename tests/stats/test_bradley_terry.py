@@ -77,7 +77,7 @@ def test_variants_that_are_not_connected_are_named() -> None:
 
 
 def test_senseless_results_are_refused() -> None:
-    with pytest.raises(StatisticsError, match="0, 0.5 and 1"):
+    with pytest.raises(StatisticsError, match=r"0, 0\.5 and 1"):
         bradley_terry(["a"], ["b"], [2])
     with pytest.raises(StatisticsError, match="compared with itself"):
         bradley_terry(["a"], ["a"], [1])

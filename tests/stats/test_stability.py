@@ -39,8 +39,13 @@ def test_cruxeval_pass_at_k_to_the_last_digit(cruxeval: NDArray[np.float64]) -> 
 
 def test_cruxeval_variance_within_and_between(cruxeval: NDArray[np.float64]) -> None:
     found = variance_components(cruxeval.ravel(), np.repeat(np.arange(800), 10))
-    assert (round(found.within, 3), round(found.between, 3)) == (0.029, 0.196)
-    assert (round(100 * found.se(800, 1), 2), round(100 * found.se(800, 10), 2)) == (1.68, 1.58)
+    within = float(cruxeval.var(axis=1, ddof=1).mean())
+    between = float(cruxeval.mean(axis=1).var(ddof=1)) - within / 10
+    assert (found.within, found.between) == pytest.approx((within, between))
+    # The share of pairs of repeats that differ is twice the variance within.
+    flips = repeat_flips_by_example(cruxeval.ravel(), np.repeat(np.arange(800), 10))
+    assert flips.mean() == pytest.approx(2 * within)
+    assert found.se(800, 10) == pytest.approx(float(cruxeval.mean(axis=1).std(ddof=1)) / math.sqrt(800))
     assert not found.more_repeats_pay
 
 

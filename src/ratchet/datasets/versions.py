@@ -9,7 +9,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -63,7 +63,8 @@ def save(
     except OSError as error:
         raise DatasetError(f"can't be written: {error.strerror or error}", file=file) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     types = {column: "json" for column in _TYPED} if kind in ("csv", "tsv", "parquet") else None
     return version(load(file, id="id", format=kind, types=types, name=name), parent=parent, made_by=made_by)
 
@@ -80,7 +81,10 @@ def _packed(raw: BinaryIO, file: Path) -> Generator[BinaryIO]:
 def _row(example: Example) -> dict[str, Json]:
     """The example as a JSON object: `input` always, the rest where it is there."""
     pairs = ((field, codec.plain(getattr(example, field))) for field in _FIELDS)
-    return {field: value for field, value in pairs if field == "input" or (value is not None and value != {})}
+    row = {field: value for field, value in pairs if field == "input" or value is not None}
+    if not row["metadata"]:
+        del row["metadata"]
+    return row
 
 
 def _cells(example: Example) -> list[str | None]:
@@ -106,7 +110,7 @@ def _write_json(out: BinaryIO, examples: Iterable[Example]) -> None:
 
 def _write_csv(out: BinaryIO, examples: Iterable[Example], delimiter: str = ",") -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")  # else a bare \r is not quoted
     writer.writerow(_FIELDS)
     writer.writerows(_cells(example) for example in examples)
     text.detach()

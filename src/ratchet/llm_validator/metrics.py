@@ -46,6 +46,8 @@ class Context:
     config: OlderConfig
     columns: Sequence[str]
     """The prompt variables that the dataset gives."""
+    judge: Client
+    """Who judges where a metric names nobody: the baseline's client."""
     root: Path
     environ: Mapping[str, str]
 
@@ -123,7 +125,9 @@ def _normal(name: str) -> str:
     return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
-def _add(wanted: Wanted, what: str, context: Context, metric: Metric, spec: Mapping[str, Json] | Scorer) -> None:
+def _add(
+    wanted: Wanted, what: str, context: Context, metric: Metric, spec: Mapping[str, Json] | Scorer
+) -> None:
     try:
         made = scores.resolve(spec, root=context.root)
     except ConfigError as error:
@@ -181,7 +185,13 @@ def _regex(match: str) -> Callable[[Metric, Context, Wanted], None]:
         settings: dict[str, Json] = {"match": match, **_kept(metric, ("flags", "match"))}
         if patterns is not None:
             settings["pattern"] = patterns
-        _add(wanted, f"regex_{settings['match']}", context, metric, {"use": "regex", "name": f"regex_{settings['match']}", **settings})
+        _add(
+            wanted,
+            f"regex_{settings['match']}",
+            context,
+            metric,
+            {"use": "regex", "name": f"regex_{settings['match']}", **settings},
+        )
 
     return add
 
@@ -297,22 +307,23 @@ def _judge(metric: Metric, context: Context, wanted: Wanted, *, built_in: str, p
             f"found {options!r}, expected an object", *metric.place, "kwargs", "model_options"
         )
     own = context.config.client
-    client = own
+    client = context.judge
     name, model = text("client_name"), text("model_name")
     if name or model:
         client = Client(
             name=name or own.name,
             type=text("client_type") or ("" if name else own.type),
             model_name=model or own.model_name,
-            base_url=text("model_base_url", "base_url") or (None if name and name != own.name else own.base_url),
+            base_url=text("model_base_url", "base_url")
+            or (None if name and name != own.name else own.base_url),
             model_options=options,
         )
     else:
         wanted.notes.append(
-            f"no judge is named for {built_in.replace('_', ' ')}: {own.name}/{own.model_name} judges, which it also may "
-            "be asked to answer; name another in kwargs (client_name, model_name)"
+            f"no judge is named for {built_in.replace('_', ' ')}: {client.name}/{client.model_name}, itself under test, "
+            "judges; name another in kwargs (client_name, model_name)"
         )
-    prompt = _judge_prompt(metric, context, wanted, built_in, text(f"prompt_name"), text("prompt_path"))
+    prompt = _judge_prompt(metric, context, wanted, built_in, text("prompt_name"), text("prompt_path"))
     place = (*metric.place, "kwargs", "client_name")
     made, notes = clients.variant(client, context.config, *place, environ=context.environ, prompt=prompt)
     wanted.notes.extend(f"judge: {note}" for note in notes)

@@ -25,6 +25,7 @@ class PreparedRun:
     name: str
     """project/task."""
     project: str
+    """The first file's; each arm's results go to its own."""
     task: Task
     arms: Mapping[str, Variant]
     baseline: str
@@ -46,7 +47,7 @@ def to_runs(
 ) -> list[PreparedRun]:
     """The runs that these configs ask for, in the order of the files.
 
-    Configs with equal project, task, dataset and `inference_only` become arms of one run, the first the baseline.
+    Configs with equal task, dataset (file, label, `sanity_test`) and `inference_only` become arms of one run, the first the baseline.
 
     Args:
         root: Folder where relative paths are looked for first; the working directory by default.
@@ -61,8 +62,7 @@ def to_runs(
     for config in configs:
         sourced = _Sourced.of(config, folder)
         key = (
-            config.project, config.task, sourced.path, config.label_column, config.sanity_test,
-            config.inference_only,
+            config.task, sourced.path, config.label_column, config.sanity_test, config.inference_only
         )  # fmt: skip
         grouped.setdefault(key, []).append(sourced)
     return [_prepared(group, folder, environ) for group in grouped.values()]
@@ -84,7 +84,9 @@ class _Sourced:
         label = config.label_column
         if label is not None and label not in header:
             raise config.error(
-                f"{path.name} has no column {label!r}. Columns: {', '.join(header)}", "dataset_config", "label_col"
+                f"{path.name} has no column {label!r}. Columns: {', '.join(header)}",
+                "dataset_config",
+                "label_col",
             )
         # a label in the first column is not its index: some files have none
         variables = [column for column in header[0 if header[0] == label else 1 :] if column != label]
@@ -125,7 +127,7 @@ def _dataset(sourced: _Sourced) -> Dataset:
     config, variables = sourced.config, sourced.variables
     first = sourced.header[0]
     index = first if first not in ("", "Unnamed: 0", config.label_column) else None
-    roles = {name: name for name in ("id", "group", "split") if name in variables}
+    own = {name: name for name in ("id", "group", "split") if name in variables}
     metadata = [index] if index is not None else [name for name in ("metadata",) if name in variables]
     expected = config.label_column or next((n for n in ("expected", "target") if n in variables), None)
     return datasets.load(
@@ -135,7 +137,9 @@ def _dataset(sourced: _Sourced) -> Dataset:
         metadata=metadata,
         name=config.task,
         format="csv",
-        **roles,
+        id=own.get("id"),
+        group=own.get("group"),
+        split=own.get("split"),
     )
 
 
@@ -152,7 +156,9 @@ def _prepared(group: Sequence[_Sourced], root: Path, environ: Mapping[str, str])
         name = _arm_name(config, arms)
         arms[name], by_arm[name] = variant, config
         if not config.inference_only:
-            context = metrics.Context(config=config, columns=sourced.variables, root=root, environ=environ)
+            context = metrics.Context(
+                config=config, columns=sourced.variables, judge=first.client, root=root, environ=environ
+            )
             metrics.read(context, wanted)
     baseline = next(iter(arms))
     extraction, arm_extraction = _extractions(by_arm)

@@ -19,7 +19,7 @@ from ratchet.ports import Chunk, Request, Usage
 from ratchet.records import Json, Message
 from ratchet.simulated import plausible
 from ratchet.simulated.answers import Answer, AnswerKey, load_answers, message_text
-from ratchet.simulated.profiles import Profile, make_profile
+from ratchet.simulated.profiles import PROFILES, Profile, make_profile
 
 CHARACTERS_PER_TOKEN = 4
 MESSAGE_TOKENS = 4
@@ -190,9 +190,8 @@ class SimulatedModel:
                 return "", (call,)
             if forced is None:
                 return self._text(value, response_format, once), ()
-        rng = (
-            once if random.Random(f"{always}/varies").random() < self.profile.noise else random.Random(always)
-        )
+        varies = self.profile.noise > 0 and random.Random(f"{always}/varies").random() < self.profile.noise
+        rng = once if varies else random.Random(always)
         tool = forced or (
             tools[0] if tools and params.get("tool_choice") != "none" and _asked_by_user(messages) else None
         )
@@ -317,8 +316,6 @@ def load_model(
         ConfigError: A setting is unknown or out of range.
         DatasetError: An answer key can't be read.
     """
-    from ratchet.simulated.profiles import PROFILES
-
     base = name if name in PROFILES else "instant"
     profile = make_profile(name, settings or {}, base=base)
     return SimulatedModel(profile, answers=load_answers(*answers), seed=seed)

@@ -27,7 +27,7 @@ _BULLETS = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\b(\d{1,3})\s*(?:-|–|to|and)\s*(\d{1,3})\b")
-_KEY = re.compile(r"[\"'](\w+)[\"']\s*:\s*(?P<hint>[^\n]*)")
+_KEY = re.compile(r"[\"'](\w+)[\"']\s*:\s*(?P<hint>.*?)(?=,?\s*[\"']\w+[\"']\s*:|\n|$)")
 
 
 def answer(prompt: str, response_format: Json, rng: random.Random) -> str:

@@ -17,7 +17,11 @@ _CHUNK_CELLS = 4_000_000
 
 
 def resample_counts(units: int, draws: int, rng: np.random.Generator) -> FloatArray:
-    """How often each of `units` was drawn in each of `draws` resamples with replacement, shape (draws, units)."""
+    """How often each of `units` was drawn in each of `draws` resamples with replacement, shape (draws, units).
+
+    >>> resample_counts(3, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [3.0, 3.0]
+    """
     picks = rng.integers(0, units, size=(draws, units)) + units * np.arange(draws)[:, None]
     return np.bincount(picks.ravel(), minlength=draws * units).reshape(draws, units).astype(np.float64)
 
@@ -28,6 +32,9 @@ def merge_units(units: int, rng: np.random.Generator, limit: int = MAX_BLOCKS) -
     Random blocks of independent units are independent units themselves, so resampling 2,000 blocks estimates the same
     variance (to 3 %) at a cost that no longer grows with n: the random-group method (Wolter, Introduction to Variance
     Estimation, chapter 2).
+
+    >>> merge_units(10, np.random.default_rng(0)) is None
+    True
     """
     if units <= limit:
         return None

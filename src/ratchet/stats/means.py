@@ -135,7 +135,11 @@ def t_limits(estimate: float, se: float, df: float, level: float) -> tuple[float
 
 
 def group_sums(values: FloatArray, codes: IntArray | None, n_groups: int) -> tuple[FloatArray, FloatArray]:
-    """The sum and the size of each group; without codes every value is its own group."""
+    """The sum and the size of each group; without codes every value is its own group.
+
+    >>> [part.tolist() for part in group_sums(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 1]), 2)]
+    [[1.0, 6.0], [1.0, 2.0]]
+    """
     if codes is None:
         return values, np.ones(len(values))
     return sums_by(codes, values, n_groups), np.bincount(codes, minlength=n_groups).astype(np.float64)

@@ -62,7 +62,7 @@ class SQLiteStore:
             # the thread knows the writer alone, so that a store nobody holds any more is closed, at exit at the latest
             file = self.path
             self._writer = Writer(
-                file, lambda: connect(file, read_only=False, busy_timeout_s=busy_timeout_s), db
+                file, lambda: open_database(file, read_only=False, busy_timeout_s=busy_timeout_s), db
             )
             closers.insert(0, self._writer.close)
         self._close = weakref.finalize(self, _call_all, closers)
