@@ -16,6 +16,7 @@
     │   ├── StoreReadOnlyError it can't be written
     │   ├── StoreFullError     no space left
     │   └── StoreVersionError  written by a newer Ratchet, or not by Ratchet at all
+    ├── TrackerError           an experiment tracker can't be written to
     ├── StatisticsError        numbers that a method can't take
     │   └── PairingError       two sides don't come from the same examples
     └── VerdictError           a release is not licensed by its verdict
@@ -180,6 +181,10 @@ class StoreFullError(StoreError):
 
 class StoreVersionError(StoreError):
     """The store was written by a newer Ratchet, or not by Ratchet."""
+
+
+class TrackerError(RatchetError):
+    """An experiment tracker that can't be written to; the run itself is in the store."""
 
 
 class StatisticsError(RatchetError, ValueError):

@@ -18,14 +18,18 @@ _UNLISTED = frozenset({"vllm", "ollama", "lmstudio", "simulated", "recorded", "l
 def cost_usd(price: Price | None, usage: Usage) -> float | None:
     """Dollars for these tokens; None where the price or the token counts are unknown.
 
+    A price whose rates are 0 needs no counts: a function that runs here, or is paid by the request.
+
     Cached and cache-written tokens are part of the input, reasoning tokens part of the output: each is taken out
     of its total and priced at its own rate, as vendors bill.
 
     >>> cost_usd(Price(input_usd_per_mtok=1, output_usd_per_mtok=2), Usage(input_tokens=1000, output_tokens=500))
     0.002
     """
-    if price is None or usage.input_tokens is None or usage.output_tokens is None:
+    if price is None:
         return None
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None if price.input_usd_per_mtok or price.output_usd_per_mtok else price.request_usd
     if price.above and price.above_tokens is not None and usage.input_tokens > price.above_tokens:
         price = price.above
     cached = usage.cached_tokens or 0

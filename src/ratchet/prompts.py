@@ -6,6 +6,7 @@ the file's extension. Values are put in as they are, never read as templates.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -117,6 +118,11 @@ def variables(prompt: Prompt) -> set[str]:
 
     Jinja variables that a template tests with `is defined` are among them.
     """
+    compile(prompt)
+    return _names(prompt)
+
+
+def _names(prompt: Prompt) -> set[str]:
     names: set[str] = set()
     for text in _texts(message.get("content") for message in prompt.messages):
         if prompt.syntax == "jinja":
@@ -159,10 +165,10 @@ def _find(given: str | Path, root: Path) -> tuple[Path, str | None] | None:
         return None
     for name, fragment in ((text, None), (text.partition("#")[0], text.partition("#")[2] or None)):
         if Path(name).suffix.lower() in (*_JINJA, *_TEXT, *_STRUCTURED):
-            path = root / Path(name).expanduser()
-            if path.is_file():
+            path = root / os.path.expanduser(name)
+            if os.path.isfile(path):
                 return path.absolute(), fragment
-            if path.exists():
+            if os.path.exists(path):
                 raise PromptError("is not a file", file=path)
             if is_path or not re.search(r"[\s{}]", name):
                 near = _near(path)
@@ -340,7 +346,7 @@ def _compile(prompt: Prompt) -> Render:
         content = message.get("content")
         only_input = isinstance(content, str) and re.fullmatch(r"\s*\{{1,2}\s*input\s*\}{1,2}\s*", content)
         turns.append((message, _compile_content(content, prompt, where), bool(only_input)))
-    takes_input = "input" in variables(prompt)
+    takes_input = "input" in _names(prompt)
 
     def render_turns(given: Json) -> list[Message]:
         if type(given) is dict:

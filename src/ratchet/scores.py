@@ -100,7 +100,12 @@ def scorer(
             version=version,
             inline=inline,
             extras=_Extras(
-                prepare=prepare, models=models, parts=parts, revision=revision, judges_errors=judges_errors
+                prepare=prepare,
+                models=models,
+                parts=parts,
+                revision=revision,
+                judges_errors=judges_errors,
+                whole_names=whole_names,
             ),
         )
     return _make(function)

@@ -8,15 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ratchet import codec, policy
-from ratchet.errors import MissingExtraError, RatchetError, UnknownNameError
+from ratchet.errors import MissingExtraError, TrackerError, UnknownNameError
 from ratchet.records import Json, Run, Variant
 
 TRACKERS = ("wandb", "mlflow")
 _SECRET = re.compile(r"(?i)(api[-_]?key|token$|secret|password|authorization|headers$)")
-
-
-class TrackerError(RatchetError):
-    """A tracker that could not be written to; the run itself is kept in the store."""
 
 
 def log_run(name: str, run: Run, summary: Mapping[str, Json], files: Iterable[Path] = ()) -> str:
@@ -148,7 +144,7 @@ def _log_mlflow(run: Run, metrics: dict[str, float], files: list[Path]) -> str:
     try:
         with mlflow.start_run(run_name=run.name or run.id) as logged:
             mlflow.set_tag("ratchet.run_id", run.id)
-            # a tag has 5,000 characters at most and a parameter 6,000: the whole goes into a file
+            # a parameter has 6,000 characters at most: the whole goes into a file
             mlflow.log_dict(config_of(run), "config.json")
             mlflow.log_params(
                 {f"arm.{_key(name)}": arm.model or arm.target or "" for name, arm in run.arms.items()}
@@ -156,9 +152,10 @@ def _log_mlflow(run: Run, metrics: dict[str, float], files: list[Path]) -> str:
             mlflow.log_metrics({_key(name): value for name, value in metrics.items()})
             for file in files:
                 mlflow.log_artifact(str(file), artifact_path=_key(file.parent.name))
-            return f"{mlflow.get_tracking_uri()} run {logged.info.run_id}"
+            where = f"{mlflow.get_tracking_uri()} run {logged.info.run_id}"
     except (MlflowException, OSError) as error:
         raise TrackerError(_refused("MLflow", error)) from None
+    return where
 
 
 def _key(name: str) -> str:

@@ -54,12 +54,14 @@ def test_limit_split_and_sample_choose_examples_in_the_order_of_the_file(hundred
     assert ids(hundred, limit=0) == []
     assert ids(hundred, split="s1", limit=2) == [1, 5]
     drawn = ids(hundred, sample=10, seed=1)
-    assert len(drawn) == 10 and drawn == sorted(set(drawn))
+    assert len(drawn) == 10
+    assert drawn == sorted(set(drawn))
     assert drawn == ids(hundred, sample=10, seed=1) != ids(hundred, sample=10, seed=2)
     assert ids(hundred, sample=10, seed=1, limit=4) == drawn[:4]
     assert ids(hundred, sample=1000) == list(range(100))
     few = ids(hundred, sample=5, split="s2")
-    assert len(few) == 5 and all(n % 4 == 2 for n in few)
+    assert len(few) == 5
+    assert all(n % 4 == 2 for n in few)
     with pytest.raises(DatasetError, match="-1"):
         ids(hundred, limit=-1)
 
@@ -69,7 +71,8 @@ def test_every_example_is_as_likely_to_be_drawn(hundred: Dataset) -> None:
     for seed in range(60):
         for n in ids(hundred, sample=50, seed=seed):
             counts[n] += 1
-    assert min(counts) >= 12 and max(counts) <= 48
+    assert min(counts) >= 12
+    assert max(counts) <= 48
 
 
 def test_bad_rows_are_left_out_counted_and_told(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def test_a_split_keeps_groups_whole_and_every_example_once(tmp_path: Path) -> No
     assert not {e.group for e in sides["dev"]} & {e.group for e in sides["test"]}
     assert 230 < len(sides["dev"]) < 370
     assert all(e.split == name for name, side in sides.items() for e in side)
-    assert parts["dev"].parent == whole.id and "seed 7" in parts["dev"].made_by
+    assert parts["dev"].parent == whole.id
+    assert "seed 7" in parts["dev"].made_by
     again = datasets.split(whole, {"dev": 3, "test": 1}, folder=tmp_path / "again", seed=7)
     assert {name: part.id for name, part in again.items()} == {name: part.id for name, part in parts.items()}
 

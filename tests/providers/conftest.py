@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,16 @@ async def gather(provider: Provider, request: Request) -> Answered:
         answered.text += chunk.text
         answered.spans += chunk.spans
         answered.metadata.update(chunk.metadata)
-        for name in ("value", "tool_calls", "refusal", "finish_reason", "usage", "model", "request_id", "cost_usd"):
+        for name in (
+            "value",
+            "tool_calls",
+            "refusal",
+            "finish_reason",
+            "usage",
+            "model",
+            "request_id",
+            "cost_usd",
+        ):
             if (value := getattr(chunk, name)) is not None:
                 setattr(answered, name, value)
     return answered
@@ -112,7 +121,9 @@ class Wire:
     async def _run(self, use: Callable[[str, Http], Any], replies: list[Canned]) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.read()
-            self.asked.append(Asked(request.raw_path, dict(request.headers), json.loads(body) if body else None))
+            self.asked.append(
+                Asked(request.raw_path, dict(request.headers), json.loads(body) if body else None)
+            )
             reply = replies[min(len(self.asked), len(replies)) - 1]
             headers = {"Content-Type": reply.content_type, **reply.headers}
             if not isinstance(reply.body, list):
@@ -153,13 +164,13 @@ def sse(*events: Any, done: bool = False, named: bool = False) -> Canned:
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    yield Wire()
+    return Wire()
 
 
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -167,22 +178,34 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "number", "schema": SCHEMA, "strict": True}}
-TALK = [
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "number", "schema": SCHEMA, "strict": True},
+}
+TALK: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Weather in Paris?"},
     {
         "role": "assistant",
         "content": None,
         "tool_calls": [
-            {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+            {
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+            }
         ],
     },
     {"role": "tool", "tool_call_id": "c1", "content": '{"celsius": 21}'},
 ]
 PIXEL = "iVBORw0KGgo="
-PICTURE = [
+PICTURE: list[dict[str, Any]] = [
     {
         "role": "user",
         "content": [
@@ -191,4 +214,4 @@ PICTURE = [
         ],
     }
 ]
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratchet.errors import ProviderError
@@ -7,14 +9,14 @@ from ratchet.ports import Request, Usage
 
 from .conftest import FORMAT, HELLO, KEY, PICTURE, PIXEL, SCHEMA, TALK, TOOL, Canned, Wire, sse
 
-USAGE = {
+USAGE: dict[str, Any] = {
     "input_tokens": 21,
     "cache_creation_input_tokens": 188,
     "cache_read_input_tokens": 30,
     "output_tokens": 305,
     "output_tokens_details": {"thinking_tokens": 100},
 }
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF",
     "type": "message",
     "role": "assistant",
@@ -30,20 +32,27 @@ def ask(**fields: object) -> Request:
     return Request(**{"model": "claude-sonnet-4-5", "messages": HELLO, **fields})  # type: ignore[arg-type]
 
 
-def events(*blocks: tuple[dict[str, object], list[dict[str, object]]], stop: str = "end_turn", **delta: object) -> Canned:
+def events(
+    *blocks: tuple[dict[str, Any], list[dict[str, Any]]], stop: str = "end_turn", **delta: Any
+) -> Canned:
     """A stream as the API sends it: start, blocks with their deltas, delta, stop."""
     start = {**ANSWER, "content": [], "stop_reason": None, "usage": {**USAGE, "output_tokens": 1}}
-    said: list[dict[str, object]] = [{"type": "message_start", "message": start}, {"type": "ping"}]
+    said: list[dict[str, Any]] = [{"type": "message_start", "message": start}, {"type": "ping"}]
     for index, (block, deltas) in enumerate(blocks):
         said.append({"type": "content_block_start", "index": index, "content_block": block})
         said += [{"type": "content_block_delta", "index": index, "delta": each} for each in deltas]
         said.append({"type": "content_block_stop", "index": index})
-    said.append({"type": "message_delta", "delta": {"stop_reason": stop, **delta}, "usage": {"output_tokens": 15}})
+    said.append(
+        {"type": "message_delta", "delta": {"stop_reason": stop, **delta}, "usage": {"output_tokens": 15}}
+    )
     said.append({"type": "message_stop"})
     return sse(*said, named=True)
 
 
-TEXT = ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "Hel"}, {"type": "text_delta", "text": "lo"}])
+TEXT: tuple[dict[str, Any], list[dict[str, Any]]] = (
+    {"type": "text", "text": ""},
+    [{"type": "text_delta", "text": "Hel"}, {"type": "text_delta", "text": "lo"}],
+)
 
 
 def test_cached_tokens_are_added_to_the_input(wire: Wire) -> None:
@@ -73,7 +82,11 @@ def test_a_stream_adds_up_and_its_last_usage_counts(wire: Wire) -> None:
 
 def test_chat_names_become_anthropics(wire: Wire) -> None:
     params = {"stop": "END", "user": "u1", "temperature": 0.5, "top_k": 3, "parallel_tool_calls": False}
-    wire.call("anthropic", ask(messages=TALK, tools=[TOOL], params={**params, "tool_choice": "required"}), Canned(ANSWER))
+    wire.call(
+        "anthropic",
+        ask(messages=TALK, tools=[TOOL], params={**params, "tool_choice": "required"}),
+        Canned(ANSWER),
+    )
     body = wire.asked[0].body
     assert body["system"] == "Be brief."
     assert body["max_tokens"] == 4096
@@ -85,7 +98,7 @@ def test_chat_names_become_anthropics(wire: Wire) -> None:
         {
             "name": "get_weather",
             "description": "Weather of a city.",
-            "input_schema": TOOL["function"]["parameters"],  # type: ignore[index]
+            "input_schema": TOOL["function"]["parameters"],
         }
     ]
     assert body["messages"][1]["content"] == [
@@ -98,14 +111,27 @@ def test_chat_names_become_anthropics(wire: Wire) -> None:
 
 
 def test_tool_calls_come_back_in_the_openai_shape_streamed_or_not(wire: Wire) -> None:
-    use = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Rome"}}
+    use: dict[str, Any] = {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "name": "get_weather",
+        "input": {"city": "Rome"},
+    }
     whole = wire.call("anthropic", ask(), Canned({**ANSWER, "content": [use], "stop_reason": "tool_use"}))
-    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"city":', '"Rome"}')]
-    streamed = Wire().call("anthropic", ask(stream=True), events(({**use, "input": {}}, deltas), stop="tool_use"))
+    deltas: list[dict[str, Any]] = [
+        {"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"city":', '"Rome"}')
+    ]
+    streamed = Wire().call(
+        "anthropic", ask(stream=True), events(({**use, "input": {}}, deltas), stop="tool_use")
+    )
     for answered in (whole, streamed):
         assert answered.finish_reason == "tool_calls"
         assert answered.tool_calls == (
-            {"id": "toolu_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}},
+            {
+                "id": "toolu_1",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'},
+            },
         )
 
 
@@ -116,9 +142,13 @@ def test_a_schema_goes_into_output_config(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_schema_can_be_asked_for_by_a_forced_tool_whose_input_is_the_answer(wire: Wire, stream: bool) -> None:
-    use = {"type": "tool_use", "id": "t", "name": "number", "input": {"n": 7}}
-    pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ('{"n"', ":7}")]
+def test_a_schema_can_be_asked_for_by_a_forced_tool_whose_input_is_the_answer(
+    wire: Wire, stream: bool
+) -> None:
+    use: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "number", "input": {"n": 7}}
+    pieces: list[dict[str, Any]] = [
+        {"type": "input_json_delta", "partial_json": piece} for piece in ('{"n"', ":7}")
+    ]
     reply = (
         events(({**use, "input": {}}, pieces), stop="tool_use")
         if stream
@@ -136,7 +166,11 @@ def test_a_refusal_says_why(wire: Wire, stream: bool) -> None:
     whole = Canned({**ANSWER, "content": [], "stop_reason": "refusal", "stop_details": details})
     reply = events(stop="refusal", stop_details=details) if stream else whole
     answered = wire.call("anthropic", ask(stream=stream), reply)
-    assert (answered.refusal, answered.finish_reason, answered.text) == ("refusal: cyber", "content_filter", "")
+    assert (answered.refusal, answered.finish_reason, answered.text) == (
+        "refusal: cyber",
+        "content_filter",
+        "",
+    )
 
 
 def test_images_become_base64_sources(wire: Wire) -> None:
@@ -148,11 +182,19 @@ def test_images_become_base64_sources(wire: Wire) -> None:
 
 
 def test_overload_is_retryable_before_and_within_a_stream(wire: Wire) -> None:
-    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_9"}
+    error = {
+        "type": "error",
+        "error": {"type": "overloaded_error", "message": "Overloaded"},
+        "request_id": "req_9",
+    }
     for reply in (Canned(error, status=529), sse({"type": "ping"}, error, named=True)):
         with pytest.raises(ProviderError, match="Overloaded") as caught:
             Wire().call("anthropic", ask(stream=True), reply)
-        assert (caught.value.kind, caught.value.retryable, caught.value.request_id) == ("server", True, "req_9")
+        assert (caught.value.kind, caught.value.retryable, caught.value.request_id) == (
+            "server",
+            True,
+            "req_9",
+        )
 
 
 def test_a_stream_without_message_stop_was_cut(wire: Wire) -> None:

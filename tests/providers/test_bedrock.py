@@ -40,7 +40,9 @@ def frame(payload: Any, **headers: str) -> bytes:
     packed = b""
     for name, value in headers.items():
         name = ":" + name.replace("_", "-")
-        packed += struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(value)) + value.encode()
+        packed += (
+            struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(value)) + value.encode()
+        )
     body = json.dumps(payload).encode()
     prelude = struct.pack("!II", 16 + len(packed) + len(body), len(packed))
     prelude += struct.pack("!I", binascii.crc32(prelude))
@@ -78,7 +80,9 @@ def test_credentials_sign_the_request_as_botocore_does(wire: Wire, monkeypatch: 
     assert headers["X-Amz-Security-Token"] == "session"
 
 
-def test_no_credentials_are_told_before_the_first_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_no_credentials_are_told_before_the_first_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -98,7 +102,9 @@ def test_a_stream_of_frames_adds_up_even_when_frames_are_split(wire: Wire) -> No
             *END,
         ]
     )
-    answered = wire.call("bedrock", ask(stream=True), stream_of(*[data[i : i + 100] for i in range(0, len(data), 100)]))
+    answered = wire.call(
+        "bedrock", ask(stream=True), stream_of(*[data[i : i + 100] for i in range(0, len(data), 100)])
+    )
     assert answered.text == "Hello"
     assert answered.finish_reason == "stop"
     assert answered.usage is not None
@@ -107,15 +113,24 @@ def test_a_stream_of_frames_adds_up_even_when_frames_are_split(wire: Wire) -> No
 
 
 def test_known_parameters_go_to_inference_config_and_others_to_the_models_own_fields(wire: Wire) -> None:
-    params = {"max_tokens": 9, "stop": ["A"], "temperature": 0, "top_p": 0.5, "top_k": 3, "tool_choice": "required"}
-    wire.call("bedrock", ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT), Canned(ANSWER))
+    params = {
+        "max_tokens": 9,
+        "stop": ["A"],
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 3,
+        "tool_choice": "required",
+    }
+    wire.call(
+        "bedrock", ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT), Canned(ANSWER)
+    )
     body = wire.asked[0].body
     assert body["inferenceConfig"] == {"maxTokens": 9, "stopSequences": ["A"], "temperature": 0, "topP": 0.5}
     assert body["additionalModelRequestFields"] == {"top_k": 3}
     assert body["system"] == [{"text": "Be brief."}]
     assert body["toolConfig"]["toolChoice"] == {"any": {}}
     spec = body["toolConfig"]["tools"][0]["toolSpec"]
-    assert spec["inputSchema"] == {"json": TOOL["function"]["parameters"]}  # type: ignore[index]
+    assert spec["inputSchema"] == {"json": TOOL["function"]["parameters"]}
     assert body["messages"][1]["content"] == [
         {"toolUse": {"toolUseId": "c1", "name": "get_weather", "input": {"city": "Paris"}}}
     ]
@@ -130,7 +145,9 @@ def test_known_parameters_go_to_inference_config_and_others_to_the_models_own_fi
 def test_tool_calls_come_back_in_the_openai_shape_streamed_or_not(wire: Wire) -> None:
     use = {"toolUseId": "t1", "name": "get_weather", "input": {"city": "Rome"}}
     message = {"role": "assistant", "content": [{"toolUse": use}]}
-    whole = wire.call("bedrock", ask(), Canned({**ANSWER, "output": {"message": message}, "stopReason": "tool_use"}))
+    whole = wire.call(
+        "bedrock", ask(), Canned({**ANSWER, "output": {"message": message}, "stopReason": "tool_use"})
+    )
     start = {"start": {"toolUse": {"toolUseId": "t1", "name": "get_weather"}}, "contentBlockIndex": 0}
     reply = stream_of(
         event("contentBlockStart", start),
@@ -141,7 +158,11 @@ def test_tool_calls_come_back_in_the_openai_shape_streamed_or_not(wire: Wire) ->
     for answered in (whole, Wire().call("bedrock", ask(stream=True), reply)):
         assert answered.finish_reason == "tool_calls"
         assert answered.tool_calls == (
-            {"id": "t1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}},
+            {
+                "id": "t1",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'},
+            },
         )
 
 
@@ -162,7 +183,9 @@ def test_images_are_sent_as_bytes_and_web_addresses_refused(wire: Wire) -> None:
 
 
 def test_an_exception_in_the_stream_keeps_its_kind(wire: Wire) -> None:
-    thrown = frame({"message": "Too many tokens"}, message_type="exception", exception_type="throttlingException")
+    thrown = frame(
+        {"message": "Too many tokens"}, message_type="exception", exception_type="throttlingException"
+    )
     with pytest.raises(ProviderError, match="Too many tokens") as caught:
         wire.call("bedrock", ask(stream=True), stream_of(thrown))
     assert (caught.value.kind, caught.value.retryable) == ("rate_limit", True)
@@ -178,7 +201,9 @@ def test_damaged_and_cut_streams_are_protocol_errors(wire: Wire) -> None:
 
 
 def test_throttling_is_named_in_a_header(wire: Wire) -> None:
-    reply = Canned({"message": "slow down"}, status=429, headers={"x-amzn-errortype": "ThrottlingException:http://x/"})
+    reply = Canned(
+        {"message": "slow down"}, status=429, headers={"x-amzn-errortype": "ThrottlingException:http://x/"}
+    )
     with pytest.raises(ProviderError, match="HTTP 429 ThrottlingException: slow down") as caught:
         wire.call("bedrock", ask(), reply)
     assert caught.value.kind == "rate_limit"

@@ -71,7 +71,9 @@ def test_each_providers_base_url_can_be_pointed_elsewhere(provider: str) -> None
     name = provider.upper().replace("-", "_")
     endpoint = endpoint_for(Variant(model=f"{provider}/m"), {f"{name}_BASE_URL": "http://127.0.0.1:9/x"})
     assert endpoint.base_url == "http://127.0.0.1:9/x"
-    here = endpoint_for(Variant(model=f"{provider}/m", base_url="http://127.0.0.1:1/y"), {f"{name}_BASE_URL": "http://z"})
+    here = endpoint_for(
+        Variant(model=f"{provider}/m", base_url="http://127.0.0.1:1/y"), {f"{name}_BASE_URL": "http://z"}
+    )
     assert here.base_url == "http://127.0.0.1:1/y"
 
 
@@ -88,7 +90,9 @@ def test_each_providers_base_url_can_be_pointed_elsewhere(provider: str) -> None
         ("groq/m", "", "", "https://api.groq.com/openai/v1"),
     ],
 )
-def test_base_urls_are_read_in_the_vendors_own_spelling(model: str, variable: str, value: str, base_url: str) -> None:
+def test_base_urls_are_read_in_the_vendors_own_spelling(
+    model: str, variable: str, value: str, base_url: str
+) -> None:
     assert endpoint_for(Variant(model=model), {variable: value}).base_url == base_url
 
 
@@ -117,12 +121,18 @@ def test_all_missing_keys_are_told_at_once() -> None:
     assert [m.variant for m in missing_keys(variants, environ)] == ["a", "b", "c"]
     with pytest.raises(MissingKeyError) as caught:
         check_keys(variants, environ)
-    for expected in ("a (openai): set OPENAI_API_KEY", "b (anthropic): set ANTHROPIC_API_KEY or", "set MY_GROQ"):
+    for expected in (
+        "a (openai): set OPENAI_API_KEY",
+        "b (anthropic): set ANTHROPIC_API_KEY or",
+        "set MY_GROQ",
+    ):
         assert expected in str(caught.value)
     assert caught.value.variables[0] == "OPENAI_API_KEY"
 
 
-def test_a_plugin_is_built_with_what_it_asks_for(wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_is_built_with_what_it_asks_for(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = tmp_path / "echo_plugin.py"
     module.write_text(
         "from ratchet.ports import Chunk\n"
@@ -136,7 +146,9 @@ def test_a_plugin_is_built_with_what_it_asks_for(wire: Wire, tmp_path: Path, mon
 
     async def use(_: str, http: Http) -> str:
         provider = make(endpoint_for(variant, {}), http)
-        return "".join([chunk.text async for chunk in provider.generate(Request(model="any", messages=HELLO))])
+        return "".join(
+            [chunk.text async for chunk in provider.generate(Request(model="any", messages=HELLO))]
+        )
 
     assert wire.run(use) == "> Hello"
 

@@ -91,7 +91,9 @@ def test_the_message_is_found_in_each_vendors_shape(body: bytes) -> None:
     assert "broken" in str(failure(400, {}, body))
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"[[]]", b'{"error": null}', b'{"error": 5}', b"\xff\xfe", b"{" * 5000])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"[[]]", b'{"error": null}', b'{"error": 5}', b"\xff\xfe", b"{" * 5000]
+)
 def test_no_body_is_too_strange(body: bytes) -> None:
     assert failure(500, {}, body).kind == "server"
 
@@ -110,7 +112,11 @@ def test_no_body_is_too_strange(body: bytes) -> None:
     ],
 )
 def test_what_looks_like_a_key_is_masked(secret: str) -> None:
-    for text in (f"bad key {secret}.", f'{{"Authorization": "Bearer {secret}"}}', f"https://x/?key={secret}&a=1"):
+    for text in (
+        f"bad key {secret}.",
+        f'{{"Authorization": "Bearer {secret}"}}',
+        f"https://x/?key={secret}&a=1",
+    ):
         masked = redact(text)
         assert secret not in masked
         assert "***" in masked

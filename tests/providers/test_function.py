@@ -113,7 +113,7 @@ def test_a_json_value_is_the_answer_as_it_is(value: Any) -> None:
 def test_what_is_no_answer_is_told_with_its_type() -> None:
     with pytest.raises(ProviderError, match="gave a object, expected text, a JSON value or a Chunk"):
         call(lambda _: object())
-    with pytest.raises(ProviderError, match="NaN|nan"):
+    with pytest.raises(ProviderError, match="nan"):
         call(lambda _: {"score": float("nan")})
 
 
@@ -146,7 +146,9 @@ def test_a_missing_key_names_the_function_and_what_there_is() -> None:
     def grade(question: str, answer: str) -> str:
         return question + answer
 
-    with pytest.raises(ProviderError, match=r"grade needs 'answer'; the input has 'question', 'id'") as caught:
+    with pytest.raises(
+        ProviderError, match=r"grade needs 'answer'; the input has 'question', 'id'"
+    ) as caught:
         call(grade, {"question": "q", "id": 1})
     assert (caught.value.kind, caught.value.retryable) == ("function", False)
     with pytest.raises(ProviderError, match="the input is str"):
@@ -222,9 +224,13 @@ def test_spans_of_a_failing_function_are_kept() -> None:
     async def use() -> list[Chunk]:
         provider = Function(endpoint=Endpoint(provider="function"), function=failing)
         chunks: list[Chunk] = []
-        with pytest.raises(ProviderError, match="ValueError: boom"):
+
+        async def read() -> None:
             async for chunk in provider.generate(Request(model="f")):
                 chunks.append(chunk)
+
+        with pytest.raises(ProviderError, match="ValueError: boom"):
+            await read()
         return chunks
 
     [chunk] = asyncio.run(use())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratchet.errors import ConfigError, ProviderError
@@ -9,7 +11,7 @@ from ratchet.providers.http import Http
 
 from .conftest import FORMAT, HELLO, KEY, PICTURE, PIXEL, SCHEMA, TALK, TOOL, Canned, Wire, sse
 
-USAGE = {
+USAGE: dict[str, Any] = {
     "promptTokenCount": 40,
     "cachedContentTokenCount": 10,
     "candidatesTokenCount": 5,
@@ -18,8 +20,8 @@ USAGE = {
 }
 
 
-def said(*parts: dict[str, object], finish: str | None = "STOP", **more: object) -> dict[str, object]:
-    candidate: dict[str, object] = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
+def said(*parts: dict[str, Any], finish: str | None = "STOP", **more: object) -> dict[str, Any]:
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
     if finish:
         candidate["finishReason"] = finish
     return {"candidates": [candidate], "modelVersion": "gemini-2.5-flash", "usageMetadata": USAGE, **more}
@@ -81,7 +83,7 @@ def test_chat_names_become_generation_config(wire: Wire) -> None:
     assert body["toolConfig"] == {"functionCallingConfig": calling}
     assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     declared = body["tools"][0]["functionDeclarations"][0]
-    assert declared["parametersJsonSchema"] == TOOL["function"]["parameters"]  # type: ignore[index]
+    assert declared["parametersJsonSchema"] == TOOL["function"]["parameters"]
     assert body["contents"][1:] == [
         {"role": "model", "parts": [{"functionCall": {"name": "get_weather", "args": {"city": "Paris"}}}]},
         {
@@ -127,10 +129,16 @@ def test_the_delay_in_retry_info_is_read(wire: Wire) -> None:
     error = {"error": {"code": 429, "message": "Quota", "status": "RESOURCE_EXHAUSTED", "details": [info]}}
     with pytest.raises(ProviderError) as caught:
         wire.call("gemini", ask(), Canned(error, status=429))
-    assert (caught.value.kind, caught.value.retryable, caught.value.retry_after_s) == ("rate_limit", True, 12.5)
+    assert (caught.value.kind, caught.value.retryable, caught.value.retry_after_s) == (
+        "rate_limit",
+        True,
+        12.5,
+    )
 
 
-@pytest.mark.parametrize("reply", [Canned({}), Canned(said({"text": "x"}, finish=None)), sse(said({"text": "x"}, finish=None))])
+@pytest.mark.parametrize(
+    "reply", [Canned({}), Canned(said({"text": "x"}, finish=None)), sse(said({"text": "x"}, finish=None))]
+)
 def test_an_answer_without_finish_reason_was_cut(wire: Wire, reply: Canned) -> None:
     with pytest.raises(ProviderError) as caught:
         wire.call("gemini", ask(stream=reply.content_type != "application/json"), reply)

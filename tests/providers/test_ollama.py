@@ -27,7 +27,9 @@ def ask(**fields: object) -> Request:
 
 
 def lines(*values: object) -> Canned:
-    return Canned([json.dumps(value).encode() + b"\n" for value in values], content_type="application/x-ndjson")
+    return Canned(
+        [json.dumps(value).encode() + b"\n" for value in values], content_type="application/x-ndjson"
+    )
 
 
 def piece(content: str) -> dict[str, object]:
@@ -58,25 +60,41 @@ def test_a_full_url_is_posted_to_as_it_is_and_an_openai_answer_is_read(wire: Wir
 
 
 def test_parameters_go_under_options(wire: Wire) -> None:
-    params = {"max_tokens": 9, "temperature": 0, "stop": "X", "keep_alive": "5m", "options": {"num_ctx": 4096}}
-    wire.call("ollama", ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT), Canned(ANSWER))
+    params = {
+        "max_tokens": 9,
+        "temperature": 0,
+        "stop": "X",
+        "keep_alive": "5m",
+        "options": {"num_ctx": 4096},
+    }
+    wire.call(
+        "ollama", ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT), Canned(ANSWER)
+    )
     body = wire.asked[0].body
     assert body["options"] == {"num_ctx": 4096, "num_predict": 9, "temperature": 0, "stop": ["X"]}
     assert body["keep_alive"] == "5m"
     assert body["format"] == SCHEMA
-    assert body["messages"][2]["tool_calls"] == [{"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}]
+    assert body["messages"][2]["tool_calls"] == [
+        {"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
+    ]
     assert body["messages"][3] == {"role": "tool", "content": '{"celsius": 21}', "tool_name": "get_weather"}
 
 
 def test_images_stand_beside_the_text(wire: Wire) -> None:
     wire.call("ollama", ask(messages=PICTURE), Canned(ANSWER))
-    assert wire.asked[0].body["messages"][0] == {"role": "user", "content": "What is this?", "images": [PIXEL]}
+    assert wire.asked[0].body["messages"][0] == {
+        "role": "user",
+        "content": "What is this?",
+        "images": [PIXEL],
+    }
 
 
 def test_tool_calls_get_ids_of_their_own(wire: Wire) -> None:
     call = {"function": {"name": "get_weather", "arguments": {"city": "Rome"}}}
     message = {"role": "assistant", "content": "", "tool_calls": [call]}
-    answered = wire.call("ollama", ask(stream=True), lines({**ANSWER, "message": message, "done": False}, ANSWER))
+    answered = wire.call(
+        "ollama", ask(stream=True), lines({**ANSWER, "message": message, "done": False}, ANSWER)
+    )
     [made] = answered.tool_calls
     assert made == {
         "id": "call_0",

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratchet.errors import ProviderError
 from ratchet.ports import Request, Usage
+
 from .conftest import FORMAT, HELLO, KEY, TALK, TOOL, Canned, Wire, sse
 
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "created": 1741569952,
@@ -29,7 +32,7 @@ ANSWER = {
 }
 
 
-def delta(finish: str | None = None, **fields: object) -> dict[str, object]:
+def delta(finish: str | None = None, **fields: object) -> dict[str, Any]:
     return {
         "object": "chat.completion.chunk",
         "model": "gpt-4o-mini",
@@ -42,7 +45,9 @@ def ask(**fields: object) -> Request:
 
 
 def test_an_answer_brings_text_usage_model_request_id_and_times(wire: Wire) -> None:
-    answered = wire.call("openai", ask(params={"temperature": 0}), Canned(ANSWER, headers={"x-request-id": "r1"}), path="/v1")
+    answered = wire.call(
+        "openai", ask(params={"temperature": 0}), Canned(ANSWER, headers={"x-request-id": "r1"}), path="/v1"
+    )
     assert (answered.text, answered.finish_reason, answered.model) == ("Hello!", "stop", "gpt-4.1-2025-04-14")
     assert answered.request_id == "r1"
     assert answered.usage == Usage(input_tokens=19, output_tokens=10, cached_tokens=8, reasoning_tokens=4)
@@ -58,7 +63,14 @@ def test_an_answer_brings_text_usage_model_request_id_and_times(wire: Wire) -> N
 
 def test_a_stream_gives_a_chunk_for_each_arrival_and_usage_at_its_end(wire: Wire) -> None:
     usage = {"choices": [], "model": "gpt-4o-mini", "usage": ANSWER["usage"]}
-    reply = sse(delta(role="assistant", content=""), delta(content="Hel"), delta(content="lo"), delta("stop"), usage, done=True)
+    reply = sse(
+        delta(role="assistant", content=""),
+        delta(content="Hel"),
+        delta(content="lo"),
+        delta("stop"),
+        usage,
+        done=True,
+    )
     answered = wire.call("openai", ask(stream=True), reply)
     assert [chunk.text for chunk in answered.chunks] == ["Hel", "lo", ""]
     assert answered.finish_reason == "stop"
@@ -75,7 +87,11 @@ def test_mistral_is_not_sent_stream_options_which_it_refuses(wire: Wire) -> None
 
 
 def test_tool_calls_and_results_travel_unchanged_and_come_back_whole(wire: Wire) -> None:
-    call = {"id": "c9", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}}
+    call = {
+        "id": "c9",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'},
+    }
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     reply = {**ANSWER, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
     answered = wire.call("openai", ask(messages=TALK, tools=[TOOL], response_format=FORMAT), Canned(reply))
@@ -87,7 +103,7 @@ def test_tool_calls_and_results_travel_unchanged_and_come_back_whole(wire: Wire)
 
 
 def test_streamed_tool_calls_are_put_together_by_index(wire: Wire) -> None:
-    def part(index: int, arguments: str, **more: object) -> dict[str, object]:
+    def part(index: int, arguments: str, **more: object) -> dict[str, Any]:
         function = {"arguments": arguments, **({"name": more.pop("name")} if "name" in more else {})}
         return delta(tool_calls=[{"index": index, "function": function, **more}])
 
@@ -110,7 +126,11 @@ def test_streamed_tool_calls_are_put_together_by_index(wire: Wire) -> None:
 def test_a_refusal_is_kept_apart_from_the_text(wire: Wire, stream: bool) -> None:
     message = {"role": "assistant", "content": None, "refusal": "I can't help."}
     whole = {**ANSWER, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    reply = sse(delta(refusal="I can't"), delta(refusal=" help."), delta("stop"), done=True) if stream else Canned(whole)
+    reply = (
+        sse(delta(refusal="I can't"), delta(refusal=" help."), delta("stop"), done=True)
+        if stream
+        else Canned(whole)
+    )
     answered = wire.call("openai", ask(stream=stream), reply)
     assert (answered.text, answered.refusal) == ("", "I can't help.")
 
@@ -120,9 +140,12 @@ def test_a_server_that_ignores_stream_is_still_understood(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("o3-mini", "max_completion_tokens"), ("gpt-5.1", "max_completion_tokens"), ("gpt-4o", "max_tokens")]
+    ("model", "name"),
+    [("o3-mini", "max_completion_tokens"), ("gpt-5.1", "max_completion_tokens"), ("gpt-4o", "max_tokens")],
 )
-def test_reasoning_models_of_openai_get_the_limit_under_the_name_they_take(wire: Wire, model: str, name: str) -> None:
+def test_reasoning_models_of_openai_get_the_limit_under_the_name_they_take(
+    wire: Wire, model: str, name: str
+) -> None:
     wire.call("openai", ask(model=model, params={"max_tokens": 5}), Canned(ANSWER))
     assert wire.asked[0].body[name] == 5
     assert len({"max_tokens", "max_completion_tokens"} & wire.asked[0].body.keys()) == 1
@@ -130,7 +153,9 @@ def test_reasoning_models_of_openai_get_the_limit_under_the_name_they_take(wire:
 
 def test_azure_names_the_deployment_in_the_path_and_the_key_in_its_own_header(wire: Wire) -> None:
     wire.call("azure", ask(model="my gpt"), Canned(ANSWER), api_version="2025-01-01-preview")
-    assert wire.asked[0].path == "/openai/deployments/my%20gpt/chat/completions?api-version=2025-01-01-preview"
+    assert (
+        wire.asked[0].path == "/openai/deployments/my%20gpt/chat/completions?api-version=2025-01-01-preview"
+    )
     assert wire.asked[0].headers["api-key"] == KEY
     assert "Authorization" not in wire.asked[0].headers
 
@@ -150,7 +175,9 @@ def test_azure_names_the_deployment_in_the_path_and_the_key_in_its_own_header(wi
         Canned(sse(delta(content="half")).body, content_type="text/event-stream", cut=True),
     ],
 )
-def test_answers_that_break_the_protocol_are_retryable_errors_never_short_answers(wire: Wire, reply: Canned) -> None:
+def test_answers_that_break_the_protocol_are_retryable_errors_never_short_answers(
+    wire: Wire, reply: Canned
+) -> None:
     stream = reply.content_type == "text/event-stream"
     with pytest.raises(ProviderError) as caught:
         wire.call("openai", ask(stream=stream), reply)
@@ -188,4 +215,8 @@ def test_reasoning_and_the_price_that_the_server_names_are_kept(wire: Wire) -> N
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.00125}
     reply = {**ANSWER, "usage": usage, "choices": [{"index": 0, "message": message, "finish_reason": "eos"}]}
     answered = wire.call("openrouter", ask(), Canned(reply))
-    assert (answered.metadata, answered.cost_usd, answered.finish_reason) == ({"reasoning": "2+2"}, 0.00125, "stop")
+    assert (answered.metadata, answered.cost_usd, answered.finish_reason) == (
+        {"reasoning": "2+2"},
+        0.00125,
+        "stop",
+    )

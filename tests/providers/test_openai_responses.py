@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratchet.errors import ProviderError
@@ -14,14 +16,17 @@ MESSAGE = {
     "role": "assistant",
     "content": [{"type": "output_text", "text": "Hello", "annotations": []}],
 }
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "id": "resp_1",
     "object": "response",
     "status": "completed",
     "error": None,
     "incomplete_details": None,
     "model": "gpt-5.1-2025-11-13",
-    "output": [{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}, MESSAGE],
+    "output": [
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        MESSAGE,
+    ],
     "usage": {
         "input_tokens": 36,
         "input_tokens_details": {"cached_tokens": 30},
@@ -37,7 +42,7 @@ def ask(**fields: object) -> Request:
 
 
 def stream_of(*deltas: str, end: str = "response.completed", **changes: object) -> Canned:
-    said: list[dict[str, object]] = [{"type": "response.created", "response": {**ANSWER, "output": []}}]
+    said: list[dict[str, Any]] = [{"type": "response.created", "response": {**ANSWER, "output": []}}]
     said += [{"type": "response.output_text.delta", "item_id": "msg_1", "delta": delta} for delta in deltas]
     said.append({"type": end, "response": {**ANSWER, **changes}})
     return sse(*said, named=True)
@@ -57,7 +62,9 @@ def test_an_answer_brings_text_usage_and_the_summary_of_its_reasoning(wire: Wire
 def test_chat_names_become_those_of_responses(wire: Wire) -> None:
     params = {"max_tokens": 9, "reasoning_effort": "low", "top_p": 0.5}
     wire.call(
-        "openai-responses", ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT), Canned(ANSWER)
+        "openai-responses",
+        ask(messages=TALK, tools=[TOOL], params=params, response_format=FORMAT),
+        Canned(ANSWER),
     )
     body = wire.asked[0].body
     assert (body["max_output_tokens"], body["reasoning"], body["top_p"]) == (9, {"effort": "low"}, 0.5)
@@ -69,7 +76,12 @@ def test_chat_names_become_those_of_responses(wire: Wire) -> None:
     ]
     assert body["tools"][0]["type"] == "function"
     assert body["tools"][0]["name"] == "get_weather"
-    assert body["text"]["format"] == {"type": "json_schema", "name": "number", "schema": SCHEMA, "strict": True}
+    assert body["text"]["format"] == {
+        "type": "json_schema",
+        "name": "number",
+        "schema": SCHEMA,
+        "strict": True,
+    }
 
 
 def test_images_become_input_images(wire: Wire) -> None:
@@ -99,7 +111,12 @@ def test_an_incomplete_response_says_why(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (stream_of("x", end="response.failed", status="failed", error={"code": "server_error", "message": "m"}), "server"),
+        (
+            stream_of(
+                "x", end="response.failed", status="failed", error={"code": "server_error", "message": "m"}
+            ),
+            "server",
+        ),
         (sse({"type": "error", "code": "rate_limit_exceeded", "message": "m"}, named=True), "rate_limit"),
         (Canned(stream_of("x").body[:-1], content_type="text/event-stream"), "protocol"),
         (Canned({**ANSWER, "output": []}), "protocol"),

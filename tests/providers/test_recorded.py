@@ -54,7 +54,11 @@ def test_csv_rows_answer_by_id_with_their_facts(tmp_path: Path) -> None:
 
 def test_jsonl_rows_may_hold_values_and_tool_calls(tmp_path: Path) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    path = write_jsonl(tmp_path / "a.jsonl", {"id": 1, "output": {"label": "spam"}}, {"id": "b", "output": "", "tool_calls": [call]})
+    path = write_jsonl(
+        tmp_path / "a.jsonl",
+        {"id": 1, "output": {"label": "spam"}},
+        {"id": "b", "output": "", "tool_calls": [call]},
+    )
     first, second = answers(path, ("1", 0), ("b", 0))
     assert first.value == {"label": "spam"}
     assert second.tool_calls == (call,)
@@ -62,7 +66,9 @@ def test_jsonl_rows_may_hold_values_and_tool_calls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_repeats_are_told_apart_by_their_column_or_else_by_order(tmp_path: Path, explicit: bool) -> None:
-    rows = [{"id": i, "output": f"{i}{r}", **({"repeat": r} if explicit else {})} for r in range(3) for i in "ab"]
+    rows = [
+        {"id": i, "output": f"{i}{r}", **({"repeat": r} if explicit else {})} for r in range(3) for i in "ab"
+    ]
     path = write_jsonl(tmp_path / "a.jsonl", *(reversed(rows) if explicit else rows))
     assert [a.text for a in answers(path, ("a", 2), ("b", 0), ("a", 0))] == ["a2", "b0", "a0"]
 
@@ -70,7 +76,11 @@ def test_repeats_are_told_apart_by_their_column_or_else_by_order(tmp_path: Path,
 def test_a_missing_answer_and_a_recorded_error_are_failures(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", ["id", "output", "error"], ["1", "", "rate limit"], ["2", "x", ""])
     assert answers(path, ("2", 0))[0].text == "x"
-    for asked, kind, message in ((("1", 0), "function", "rate limit"), (("3", 0), "bad_request", "'3', repeat 0"), (("2", 1), "bad_request", "repeat 1")):
+    for asked, kind, message in (
+        (("1", 0), "function", "rate limit"),
+        (("3", 0), "bad_request", "'3', repeat 0"),
+        (("2", 1), "bad_request", "repeat 1"),
+    ):
         with pytest.raises(ProviderError, match=message) as caught:
             answers(path, asked)
         assert (caught.value.kind, caught.value.retryable) == (kind, False)
@@ -95,7 +105,9 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
         ("a.xlsx", "", "read from .csv, .tsv or .jsonl"),
     ],
 )
-def test_a_bad_file_names_file_and_line_before_the_first_call(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_a_bad_file_names_file_and_line_before_the_first_call(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises((DatasetError, ConfigError), match=message):

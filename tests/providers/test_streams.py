@@ -8,10 +8,15 @@ from ratchet.errors import ProviderError
 from ratchet.providers.streams import Event, EventStream, Lines
 
 STREAM = (
-    b"\xef\xbb\xbfdata: first\r\n\r\n: comment\n\nevent: delta\ndata: {\"a\":\ndata: 1}\nid: 7\nretry: 5\n\n"
+    b'\xef\xbb\xbfdata: first\r\n\r\n: comment\n\nevent: delta\ndata: {"a":\ndata: 1}\nid: 7\nretry: 5\n\n'
     b"event: lost\n\ndata:no space\n\ndata:  two spaces\n\ndata\n\ndata: unfinished"
 )
-EVENTS = [Event("", b"first"), Event("delta", b'{"a":\n1}'), Event("", b"no space"), Event("", b" two spaces")]
+EVENTS = [
+    Event("", b"first"),
+    Event("delta", b'{"a":\n1}'),
+    Event("", b"no space"),
+    Event("", b" two spaces"),
+]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))

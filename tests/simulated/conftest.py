@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -37,17 +38,17 @@ def locked_server() -> Iterator[SimulatedServer]:
         yield running
 
 
-WEATHER_SCHEMA = {
+WEATHER_SCHEMA: Any = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
     "required": ["city"],
     "additionalProperties": False,
 }
-WEATHER_TOOL = {
+WEATHER_TOOL: Any = {
     "type": "function",
     "function": {"name": "get_weather", "description": "The weather now.", "parameters": WEATHER_SCHEMA},
 }
-VERDICT_SCHEMA = {
+VERDICT_SCHEMA: Any = {
     "type": "object",
     "properties": {
         "label": {"type": "string", "enum": ["dry", "srp", "none"]},

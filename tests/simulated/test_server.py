@@ -23,9 +23,10 @@ KEY = AnswerKey([Answer(prompt="Q", answer="The first word. The second word. The
 
 def talk(work: Talk[T], **settings: Any) -> T:
     """What `work` returns, given a running server and a client."""
+    options: dict[str, Any] = {"answers": KEY, **settings}
 
     async def run() -> T:
-        async with SimulatedServer(**{"answers": KEY, **settings}) as server, aiohttp.ClientSession() as http:
+        async with SimulatedServer(**options) as server, aiohttp.ClientSession() as http:
             return await work(server, http)
 
     return asyncio.run(run())
@@ -120,8 +121,9 @@ def test_a_client_that_goes_away_is_counted_as_broken() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await post(server, http, body(model="m+hang"))
-        while server.stats().in_flight:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while server.stats().in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         stats = server.stats()
         assert (stats.broken, stats.answered, stats.by_fault) == (1, 0, {"hang": 1})
 
@@ -131,15 +133,19 @@ def test_a_client_that_goes_away_is_counted_as_broken() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_cut_sends_a_part_and_breaks_the_connection(stream: bool) -> None:
     async def work(server: SimulatedServer, http: aiohttp.ClientSession) -> bytes:
-        received = b""
+        received = bytearray()
+
+        async def read(answer: aiohttp.ClientResponse) -> None:
+            async for data in answer.content.iter_any():
+                received.extend(data)
+
         url = server.base_url() + "/chat/completions"
         async with http.post(url, json=body(model="m+cut", stream=stream)) as answer:
             assert answer.status == 200
             with pytest.raises(aiohttp.ClientPayloadError):
-                async for data in answer.content.iter_any():
-                    received += data
+                await read(answer)
         assert server.stats().broken == 1
-        return received
+        return bytes(received)
 
     received = talk(work)
     assert b"chatcmpl-" in received
@@ -266,8 +272,11 @@ def test_hostile_bodies_are_refused_in_the_vendors_shape_and_never_end_the_serve
         for path in paths:
             for content in bodies:
                 async with http.post(server.url + path, data=content, headers=headers) as answer:
-                    assert answer.status in (400, 404), (path, content[:60], await answer.text())
-                    assert isinstance(await answer.json(), dict)
+                    text = await answer.text()
+                    # Ollama alone takes an empty list of messages
+                    assert answer.status in (400, 404) or path == "/api/chat", (path, content[:60], text)
+                    assert answer.status < 500
+                    assert isinstance(json.loads(text.splitlines()[0]), dict)
         assert (await post(server, http, body()))[0] == 200
 
     talk(work)

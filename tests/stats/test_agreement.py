@@ -66,6 +66,7 @@ def test_intervals_cover_and_ignore_the_row_order() -> None:
         assert found.kappa is not None
         inside += not found.kappa.excludes(0.6)
     assert inside / 200 > 0.9
+    first, second = rng.random(120) < 0.5, rng.random(120) < 0.5
     order = rng.permutation(120)
     assert agreement(first[order].tolist(), second[order].tolist()) == agreement(
         first.tolist(), second.tolist()

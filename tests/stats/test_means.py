@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from ratchet.errors import StatisticsError
+from ratchet.stats._arrays import sums_by
 from ratchet.stats.means import (
     bca_interval,
     effective_groups,
@@ -26,9 +27,11 @@ def test_the_t_interval_and_its_p_value_are_scipys() -> None:
     found = t_interval(VALUES, null=0.1)
     limits = expected.confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((limits.low, limits.high))
-    assert found.p == pytest.approx(expected.pvalue)
+    assert found.p == pytest.approx(float(np.asarray(expected)[1]))
     one_sided = t_interval(VALUES, null=0.1, alternative="greater").p
-    assert one_sided == pytest.approx(stats.ttest_1samp(VALUES, 0.1, alternative="greater").pvalue)
+    assert one_sided == pytest.approx(
+        float(np.asarray(stats.ttest_1samp(VALUES, 0.1, alternative="greater"))[1])
+    )
 
 
 def sandwich(values: np.ndarray, groups: np.ndarray, cr2: bool) -> tuple[float, float]:
@@ -54,7 +57,7 @@ def sandwich(values: np.ndarray, groups: np.ndarray, cr2: bool) -> tuple[float, 
 
 
 def test_cr1_and_cr2_are_the_regression_sandwiches() -> None:
-    sums = np.bincount(GROUPS, weights=CLUSTERED)
+    sums = sums_by(GROUPS, CLUSTERED, 12)
     sizes = np.bincount(GROUPS).astype(float)
     cr1, cr2 = grouped_mean(sums, sizes, "CR1"), grouped_mean(sums, sizes, "CR2")
     assert cr1.se == pytest.approx(sandwich(CLUSTERED, GROUPS, cr2=False)[0])
@@ -92,7 +95,7 @@ def test_sign_flips_agree_with_scipys_permutation_test() -> None:
 
 def test_sign_flips_at_larger_n_come_close_to_t_and_ignore_the_row_order() -> None:
     p = sign_flip_p(VALUES)
-    assert p == pytest.approx(stats.ttest_1samp(VALUES, 0).pvalue, abs=0.02)
+    assert p == pytest.approx(float(np.asarray(stats.ttest_1samp(VALUES, 0))[1]), abs=0.02)
     assert sign_flip_p(VALUES[::-1]) == p
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ def load(
     )
     if str(path) == "-":
         path = _spooled(sys.stdin.buffer, format, cache_folder)
-    file = Path(path).expanduser().absolute()
+    file = Path(os.path.expanduser(path)).absolute()
     readers.stamp_of(file)  # whether it is there comes before what it is
     source = _Source(
         path=file, format=readers.format_of(file, format), columns=columns, on_bad_row=on_bad_row

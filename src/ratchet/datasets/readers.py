@@ -352,7 +352,7 @@ def _short(text: str) -> str:
 
 def column_names(path: str | Path, *, format: str | None = None) -> list[str]:
     """The columns of the first row; of CSV and TSV all that the header names."""
-    file_path = Path(path).expanduser().absolute()
+    file_path = Path(os.path.expanduser(path)).absolute()
     kind = format_of(file_path, format)
     with opened(file_path) as (file, _):
         for _, row in read(file, file_path, kind):

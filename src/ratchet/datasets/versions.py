@@ -50,7 +50,7 @@ def save(
     Raises:
         DatasetError: There are no examples, or the file can't be written.
     """
-    file = Path(path).expanduser().absolute()
+    file = Path(os.path.expanduser(path)).absolute()
     kind = readers.format_of(file, format)
     if kind not in _WRITTEN:
         raise UnknownNameError("format to write", kind, _WRITTEN)

@@ -254,14 +254,14 @@ class _Reader:
         if name is None:
             raise self.error("names no client, expected client_name (or name)", *place)
         options = self.mapping(section.get("model_options") or {}, *place, "model_options")
-        for key in [key for key in options if _is_secret(key)]:
+        for key in [key for key in options if is_secret(key)]:
             self.warn("is left out: keys are read from the environment only", *place, "model_options", key)
         return Client(
             name=name,
             type=values["type"] or "",
             base_url=values["base_url"],
             model_name=self.needed(section, place, "model_name"),
-            model_options={key: value for key, value in options.items() if not _is_secret(key)},
+            model_options={key: value for key, value in options.items() if not is_secret(key)},
         )
 
     def metrics(self, section: dict[str, Json]) -> tuple[Metric, ...]:
@@ -322,7 +322,8 @@ class _Reader:
         return made
 
 
-def _is_secret(key: str) -> bool:
+def is_secret(key: str) -> bool:
+    """Whether what stands under this key is never written down."""
     return key.lower().replace("-", "_") in _SECRET_KEYS
 
 
@@ -330,7 +331,7 @@ def masked(value: Json) -> Json:
     """The value without keys and secrets, for what is written down."""
     if isinstance(value, dict):
         items = cast("dict[str, Json]", value).items()
-        return {key: policy.MASK if _is_secret(key) else masked(item) for key, item in items}
+        return {key: policy.MASK if is_secret(key) else masked(item) for key, item in items}
     if isinstance(value, list):
         return [masked(item) for item in cast("list[Json]", value)]
     return policy.redact(value) if isinstance(value, str) else value

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
-from ratchet import plugins, prompts, scores
+from ratchet import codec, plugins, prompts, scores
 from ratchet.errors import ConfigError, PromptError, did_you_mean
 from ratchet.llm_validator import clients, judging
-from ratchet.llm_validator.configs import Client, Metric, OlderConfig, find_file
-from ratchet.records import Json, Prompt, Scorer, Variant
+from ratchet.llm_validator.configs import Client, Metric, OlderConfig, find_file, is_secret
+from ratchet.records import Json, Prompt, Scorer
+from ratchet.scorers._rubrics import built_in
 
 DEFAULT_REPEATS = 5
 
@@ -227,32 +226,35 @@ def _kept(metric: Metric, known: Known) -> dict[str, Json]:
 
 
 def _code_generation(metric: Metric, context: Context, wanted: Wanted) -> None:
-    judge = _judge(metric, context, wanted, built_in="code_generation")
     _unknown(metric, _JUDGE_KEYS, context, wanted)
-    if "expected_code_answer" in _used(judge):
-        _need_label(metric, context)
-    _add_judge(wanted, "code_quality", context, metric, judging.code_generation, judge)
+    settings = _judge(metric, context, wanted, "codegen")
+    _add(wanted, "code_quality", context, metric, judging.code_generation.using(**settings))
 
 
 def _code_explanation(metric: Metric, context: Context, wanted: Wanted) -> None:
-    judge = _judge(metric, context, wanted, built_in="code_explanation")
     _unknown(metric, _JUDGE_KEYS, context, wanted)
-    _add_judge(wanted, "code-explanation", context, metric, judging.code_explanation, judge)
+    settings = _judge(metric, context, wanted, "code_explanation")
+    _add(wanted, "code-explanation", context, metric, {"use": "judge", "name": "score", **settings})
 
 
 def _qa(metric: Metric, context: Context, wanted: Wanted) -> None:
-    judge = _judge(metric, context, wanted, built_in="qa")
     _unknown(metric, _JUDGE_KEYS, context, wanted)
-    _add_judge(wanted, "qa", context, metric, judging.question_answering, judge)
+    _add(
+        wanted,
+        "qa",
+        context,
+        metric,
+        {"use": "judge", "name": "score", **_judge(metric, context, wanted, "qa")},
+    )
 
 
 def _summarization(metric: Metric, context: Context, wanted: Wanted) -> None:
     own = tuple(f"{which}_{key}" for which in _SUMMARY_JUDGES for key in _JUDGE_KEYS)
     _unknown(metric, (*_JUDGE_KEYS, *own), context, wanted)
     for which in _SUMMARY_JUDGES:
-        judge = _judge(metric, context, wanted, built_in=f"summarization_{which}", prefix=f"{which}_")
-        scorer = judging.summary_score.replace(name=f"{which}_score")
-        _add_judge(wanted, f"summarization {which}", context, metric, scorer, judge)
+        settings = _judge(metric, context, wanted, f"summarization_{which}", prefix=f"{which}_")
+        spec = {"use": "judge", "name": f"{which}_score", **settings}
+        _add(wanted, f"summarization {which}", context, metric, spec)
 
 
 _ASPECTS: Mapping[str, Callable[[Metric, Context, Wanted], None]] = {
@@ -276,108 +278,101 @@ _ASPECTS: Mapping[str, Callable[[Metric, Context, Wanted], None]] = {
 }
 
 
-def _add_judge(
-    wanted: Wanted, what: str, context: Context, metric: Metric, scorer: Scorer, judge: Variant
-) -> None:
-    _add(wanted, what, context, metric, scorer.using(judge=judging.judge_settings(judge)))
+def _judge(
+    metric: Metric, context: Context, wanted: Wanted, rubric: str, *, prefix: str = ""
+) -> dict[str, Json]:
+    """The settings of `scorers.judge` that the kwargs describe; keys with the prefix come before the plain ones."""
+    given = _Given(metric, context, prefix)
+    own, client = context.config.client, context.judge
+    name, model = given.text("client_name"), given.text("model_name")
+    if name or model:
+        client = Client(
+            name=name or own.name,
+            type=given.text("client_type") or ("" if name else own.type),
+            model_name=model or own.model_name,
+            base_url=given.text("model_base_url", "base_url")
+            or (own.base_url if name in ("", own.name) else None),
+            model_options=given.options(),
+        )
+    else:
+        wanted.notes.append(
+            f"no judge is named for {rubric.replace('_', ' ')}: {client.name}/{client.model_name}, itself under test, "
+            "judges; name another in kwargs (client_name, model_name)"
+        )
+    prompt = _own_prompt(metric, context, wanted, given.text("prompt_name"), given.text("prompt_path"))
+    variables = judging.variables(rubric, context.columns)
+    if prompt is None:
+        wanted.notes.append(f"the judge of {rubric.replace('_', ' ')} has Ratchet's built-in prompt")
+    _check_prompt(prompt or prompts.load(built_in()[rubric]), variables, metric, context)
+    place = (*metric.place, "kwargs", "client_name")
+    variant, notes = clients.variant(client, context.config, *place, environ=context.environ, prompt=None)
+    wanted.notes.extend(f"judge: {note}" for note in notes)
+    settings: dict[str, Json] = {
+        "prompt": rubric if prompt is None else codec.encode(prompt.replace(path="")),
+        "variables": variables,
+        **{key: codec.encode(getattr(variant, key)) for key in _MODEL_SETTINGS if getattr(variant, key)},
+    }
+    return settings if prompt is None else {**settings, **judging.reading(rubric)}
 
 
-def _used(judge: Variant) -> set[str]:
-    return prompts.variables(judge.prompt) if isinstance(judge.prompt, Prompt) else set()
+_MODEL_SETTINGS = ("model", "params", "base_url", "response_format", "stream")
 
 
-def _judge(metric: Metric, context: Context, wanted: Wanted, *, built_in: str, prefix: str = "") -> Variant:
-    """The judge that the kwargs describe; those with the prefix come before the plain ones."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The kwargs of one judge."""
 
-    def given(key: str) -> Json:
-        return metric.kwargs.get(f"{prefix}{key}") or metric.kwargs.get(key)
+    metric: Metric
+    context: Context
+    prefix: str
 
-    def text(*keys: str) -> str:
+    def value(self, key: str) -> Json:
+        return self.metric.kwargs.get(f"{self.prefix}{key}") or self.metric.kwargs.get(key)
+
+    def error(self, value: Json, expected: str, key: str) -> ConfigError:
+        place = (*self.metric.place, "kwargs", key)
+        return self.context.config.error(f"found {str(value)[:60]!r}, expected {expected}", *place)
+
+    def text(self, *keys: str) -> str:
+        """The first of these that is given; else nothing."""
         for key in keys:
-            value = given(key)
+            value = self.value(key)
             if value and not isinstance(value, str):
-                raise context.config.error(f"found {value!r}, expected text", *metric.place, "kwargs", key)
+                raise self.error(value, "text", key)
             if value:
                 return str(value)
         return ""
 
-    options = given("model_options") or {}
-    if not isinstance(options, Mapping):
-        raise context.config.error(
-            f"found {options!r}, expected an object", *metric.place, "kwargs", "model_options"
-        )
-    own = context.config.client
-    client = context.judge
-    name, model = text("client_name"), text("model_name")
-    if name or model:
-        client = Client(
-            name=name or own.name,
-            type=text("client_type") or ("" if name else own.type),
-            model_name=model or own.model_name,
-            base_url=text("model_base_url", "base_url")
-            or (None if name and name != own.name else own.base_url),
-            model_options=options,
-        )
-    else:
-        wanted.notes.append(
-            f"no judge is named for {built_in.replace('_', ' ')}: {client.name}/{client.model_name}, itself under test, "
-            "judges; name another in kwargs (client_name, model_name)"
-        )
-    prompt = _judge_prompt(metric, context, wanted, built_in, text("prompt_name"), text("prompt_path"))
-    place = (*metric.place, "kwargs", "client_name")
-    made, notes = clients.variant(client, context.config, *place, environ=context.environ, prompt=prompt)
-    wanted.notes.extend(f"judge: {note}" for note in notes)
-    return made
+    def options(self) -> Mapping[str, Json]:
+        options = self.value("model_options") or {}
+        if not isinstance(options, Mapping):
+            raise self.error(options, "an object", "model_options")
+        return {key: value for key, value in options.items() if not is_secret(key)}
 
 
-def _judge_prompt(
-    metric: Metric, context: Context, wanted: Wanted, built_in: str, name: str, path: str
-) -> Prompt:
-    """The prompt named in the kwargs; else the built-in one, and a note that says so."""
+def _own_prompt(metric: Metric, context: Context, wanted: Wanted, name: str, path: str) -> Prompt | None:
+    """The judge's prompt that the kwargs name; None where they name none, or none that can be found."""
     config = context.config
     place = (*metric.place, "kwargs", "prompt_path" if path else "prompt_name")
+    if not path and not name:
+        return None
     if path:
         file = find_file(path, config, *place, root=context.root)
-        prompt = _load(file, name or None, config, place)
-    elif name:
-        file = find_file(config.prompt_path, config, "prompt_config", "path", root=context.root)
-        try:
-            prompt = prompts.load(file, name=name)
-        except PromptError:
-            wanted.warnings.append(
-                str(config.error(f"there is no prompt_path, and {file} holds no prompt {name!r}", *place))
-            )
-            prompt = None
     else:
-        prompt = None
-    if prompt is None:
-        wanted.notes.append(f"the judge of {built_in.replace('_', ' ')} has Ratchet's built-in prompt")
-        prompt = built_in_prompt(built_in)
-    aspect = built_in.partition("_")[0] if built_in.startswith("summarization") else built_in
-    columns = [*context.columns, *_variables(aspect, context.columns)]
+        file = find_file(config.prompt_path, config, "prompt_config", "path", root=context.root)
     try:
-        prompts.check(prompt, columns)
+        return prompts.load(file, name=name or None)
     except PromptError as error:
-        raise config.error(error.message, *metric.place) from None
-    return prompt
+        if path:
+            raise config.error(str(error), *place) from None
+    wanted.warnings.append(
+        str(config.error(f"there is no prompt_path, and {file} holds no prompt {name!r}", *place))
+    )
+    return None
 
 
-def _variables(aspect: str, columns: Sequence[str]) -> list[str]:
-    """The variables of this judge that can be filled in from these columns."""
-    sources = judging.SOURCE_COLUMNS
-    names = judging.VARIABLES[aspect]
-    return [name for name in names if name not in sources or sources[name] in columns]
-
-
-def _load(file: Path, name: str | None, config: OlderConfig, place: tuple[str | int, ...]) -> Prompt:
+def _check_prompt(prompt: Prompt, variables: Mapping[str, str], metric: Metric, context: Context) -> None:
     try:
-        return prompts.load(file, name=name)
+        prompts.check(prompt, [*context.columns, *judging.ALWAYS, *variables])
     except PromptError as error:
-        raise config.error(str(error), *place) from None
-
-
-@cache
-def built_in_prompt(name: str) -> Prompt:
-    """Ratchet's own prompt for a judge: code_generation, code_explanation, qa, or summarization_<which>."""
-    with resources.as_file(resources.files("ratchet.llm_validator") / "judges.yaml") as file:
-        return prompts.load(file, name=name).replace(path="", name=f"built-in {name}")
+        raise context.config.error(error.message, *metric.place) from None

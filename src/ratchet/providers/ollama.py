@@ -176,6 +176,7 @@ async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]
     calls: list[Json] = []
     thoughts: list[str] = []
     last: dict[str, Any] | None = None
+    spoke = False
     async for lines in reply.lines():
         texts: list[str] = []
         for line in lines:
@@ -185,6 +186,7 @@ async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]
                     raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
                 raise protocol_error("a line of the stream is not an object", request_id=reply.request_id)
             message = fields.dict_of(data.get("message"))
+            spoke = spoke or bool(message)
             texts.append(fields.text_of(message.get("content")))
             thoughts.append(fields.text_of(message.get("thinking")))
             calls += _tool_calls(message, len(calls))
@@ -194,6 +196,8 @@ async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]
             sent_s = reply.sent_s if first else None
             first = False
             yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-    if last is None:
-        raise protocol_error('the stream ended before "done": true', request_id=reply.request_id)
+    if last is None or not spoke:
+        raise protocol_error(
+            'the stream ended before a message and "done": true', request_id=reply.request_id
+        )
     yield _last(last, calls, "".join(thoughts), reply, "")

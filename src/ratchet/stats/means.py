@@ -40,8 +40,14 @@ class Mean:
     estimate: float
     se: float
     df: float
+    groups: int
     effective_groups: float
     correction: str
+
+    @property
+    def too_few(self) -> bool:
+        """Fewer than 10 groups, or one or two that outweigh all others: beyond rescue by any formula."""
+        return self.groups < FEW_GROUPS or self.effective_groups < FEW_GROUPS / 2
 
 
 def effective_groups(sizes: FloatArray) -> float:
@@ -75,7 +81,14 @@ def grouped_mean(sums: FloatArray, sizes: FloatArray, correction: Correction = "
     estimate = float(sums.sum()) / n
     effective = effective_groups(sizes)
     if groups < 2:
-        return Mean(estimate=estimate, se=math.inf, df=1.0, effective_groups=effective, correction="none")
+        return Mean(
+            estimate=estimate,
+            se=math.inf,
+            df=1.0,
+            groups=groups,
+            effective_groups=effective,
+            correction="none",
+        )
     residuals = sums - sizes * estimate
     chosen = ("CR2" if effective < CR1_GROUPS - 1e-9 else "CR1") if correction == "auto" else correction
     if chosen == "CR1":
@@ -86,7 +99,12 @@ def grouped_mean(sums: FloatArray, sizes: FloatArray, correction: Correction = "
     dust = 1e-14 * max(abs(estimate), float(np.abs(sums / sizes).max()))
     se = math.sqrt(variance)
     return Mean(
-        estimate=estimate, se=se if se > dust else 0.0, df=df, effective_groups=effective, correction=chosen
+        estimate=estimate,
+        se=se if se > dust else 0.0,
+        df=df,
+        groups=groups,
+        effective_groups=effective,
+        correction=chosen,
     )
 
 
@@ -182,7 +200,7 @@ def t_interval(
         se=mean.se,
         df=mean.df,
         n_groups=n_groups if clustered else None,
-        too_small=len(x) < SMALL_N or mean.effective_groups < FEW_GROUPS,
+        too_small=len(x) < SMALL_N or mean.too_few,
         skewed=is_skewed(group_sums(x, codes, n_groups)[0]),
         note="All values are equal; the data show no variation." if mean.se == 0.0 else None,
     )
@@ -233,7 +251,7 @@ def wild_cluster_interval(
         se=mean.se,
         n_groups=len(keys),
         draws=draws,
-        too_small=len(x) < SMALL_N or mean.effective_groups < FEW_GROUPS,
+        too_small=len(x) < SMALL_N or mean.too_few,
     )
 
 

@@ -11,7 +11,6 @@ from ratchet.stats._arrays import Examples, FloatArray, Ids, as_examples, as_val
 from ratchet.stats.binary import mcnemar_midp, tango_interval, tango_p
 from ratchet.stats.intervals import Alternative, Interval
 from ratchet.stats.means import (
-    FEW_GROUPS,
     SMALL_N,
     Correction,
     group_sums,
@@ -57,7 +56,7 @@ def paired_difference(
 
     `p` tests difference = `null`. Against 0 it is McNemar's mid-p for 0/1 outcomes and the sign-flip permutation
     below 100 examples; against any other null it belongs to the interval. `too_small` is set below 20 examples or
-    10 effective groups. Raises PairingError when rows do not fit, StatisticsError on values that are not finite.
+    10 groups, or where one or two groups outweigh all others. Raises PairingError when rows do not fit, StatisticsError on values that are not finite.
 
     >>> found = paired_difference([1, 0, 1, 1, 0] * 20, [1, 1, 1, 1, 0] * 20)
     >>> found.method, round(found.estimate, 2), round(found.low, 3), round(found.high, 3)
@@ -115,8 +114,9 @@ def _continuous(
     difference = data.columns[1] - data.columns[0]
     clustered = data.groups is not None
     sums, sizes = group_sums(difference, data.groups, data.n_groups)
-    # Sums of thirds are not exact: a tie is a sum within rounding of 0.
-    tied = int((np.abs(sums) <= 1e-12 * sizes * max(1.0, float(np.abs(difference).max()))).sum())
+    # Means of thirds are not exact: a tie is a sum within rounding of 0, on the scale of the values.
+    scale = max(float(np.abs(column).max()) for column in data.columns)
+    tied = int((np.abs(sums) <= 1e-12 * scale * sizes).sum())
     mostly_tied = 2 * tied >= len(sums)
     adjusted = 1 < len(sums) < ADJUSTED_UNITS and ((one_zero and not clustered) or mostly_tied)
     correction: Correction = "auto" if clustered else "CR1"
@@ -146,7 +146,7 @@ def _continuous(
         df=used.df,
         n_rows=n_rows,
         n_groups=data.n_groups if clustered else None,
-        too_small=data.n < SMALL_N or plain.effective_groups < FEW_GROUPS,
+        too_small=data.n < SMALL_N or plain.too_few,
         skewed=not adjusted and not one_zero and is_skewed(sums),
         note=_note(plain.se, data, plain.effective_groups),
     )
@@ -200,6 +200,6 @@ def mean_interval(
         df=mean.df,
         n_rows=len(x),
         n_groups=data.n_groups if clustered else None,
-        too_small=data.n < SMALL_N or mean.effective_groups < FEW_GROUPS,
+        too_small=data.n < SMALL_N or mean.too_few,
         skewed=not is_binary(x) and is_skewed(sums),
     )

@@ -12,7 +12,7 @@ from ratchet.errors import StatisticsError
 from ratchet.stats._arrays import Ids, as_codes, as_values, check_counts, check_level
 from ratchet.stats._special import beta_quantile, normal_quantile, t_quantile
 from ratchet.stats.intervals import Interval
-from ratchet.stats.means import FEW_GROUPS, SMALL_N, group_sums, grouped_mean
+from ratchet.stats.means import SMALL_N, group_sums, grouped_mean
 
 EXACT_BELOW = 10
 
@@ -131,6 +131,6 @@ def _grouped_rate(sums: np.ndarray, sizes: np.ndarray, n: int, level: float) -> 
         se=mean.se,
         df=mean.df,
         n_groups=groups,
-        too_small=n < SMALL_N or mean.effective_groups < FEW_GROUPS,
+        too_small=n < SMALL_N or mean.too_few,
         note="All rows lie in one group; nothing can be said about another group." if groups < 2 else None,
     )

@@ -93,10 +93,10 @@ def quantile_interval(
     ordered = np.sort(x)
     point = quantile(x, q)
     codes, n_groups = as_groups(groups, n)
-    effective = float(n)
+    few = False
     if codes is not None:
         mean = grouped_mean(*group_sums((x <= point).astype(np.float64), codes, n_groups))
-        effective = mean.effective_groups
+        few = mean.too_few
         z = normal_quantile(1.0 - tail)
         # The t limit of the share of values at or below the point, in ranks.
         reach = (t_quantile(1.0 - tail, mean.df) if n_groups > 1 else math.inf) * mean.se
@@ -115,7 +115,7 @@ def quantile_interval(
         n=n,
         method=method,
         n_groups=n_groups if n_groups < n else None,
-        too_small=n < SMALL_N or effective < FEW_GROUPS,
+        too_small=n < SMALL_N or few,
         note="n is too small for a finite limit at this quantile." if low_rank < 1 or high_rank > n else None,
     )
 

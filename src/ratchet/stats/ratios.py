@@ -103,7 +103,7 @@ def mean_log_ratio(
         found,
         method=f"geometric mean ratio, {name} on the log scale",
         p_method=name,
-        too_small=found.too_small or mean.effective_groups < FEW_GROUPS,
+        too_small=found.too_small or mean.too_few,
     )
 
 

@@ -8,20 +8,19 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ratchet.errors import StoreError
 from ratchet.stores import sqlite_errors as errors
 from ratchet.stores import sqlite_rows as rows_of
-from ratchet.stores.sqlite_rows import Row, Rows
+from ratchet.stores.sqlite_rows import Rows
 
 Call = Callable[[sqlite3.Connection], Any]
 
 _MOST_JOBS = 4096
 """Jobs in one transaction, so that a flood of small writes doesn't make all of them wait for the last."""
-_ROWS_A_STATEMENT = 1
 
 
 class _Job:
@@ -209,27 +208,15 @@ def _insert(db: sqlite3.Connection, batches: list[Rows]) -> None:
     if traces:
         first = int(db.execute("SELECT ifnull(max(seq), 0) + 1 FROM payloads").fetchone()[0])
         payloads = (row for batch in batches for row in batch.payloads)
-        _insert_many(db, rows_of.INSERT_TRACE, [(seq, *row) for seq, row in enumerate(traces, first)])
-        _insert_many(db, rows_of.INSERT_PAYLOAD, [(seq, *row) for seq, row in enumerate(payloads, first)])
+        db.executemany(rows_of.INSERT_TRACE, [(seq, *row) for seq, row in enumerate(traces, first)])
+        db.executemany(rows_of.INSERT_PAYLOAD, [(seq, *row) for seq, row in enumerate(payloads, first)])
     scores = [row for batch in batches for row in batch.scores]
     if scores:
         first = int(db.execute("SELECT ifnull(max(seq), 0) + 1 FROM scores").fetchone()[0])
-        _insert_many(db, rows_of.INSERT_SCORE, [(seq, *row) for seq, row in enumerate(scores, first)])
+        db.executemany(rows_of.INSERT_SCORE, [(seq, *row) for seq, row in enumerate(scores, first)])
         details = list(_far(batches, first))
         if details:
             db.executemany(rows_of.INSERT_DETAILS, details)
-
-
-def _insert_many(db: sqlite3.Connection, statement: str, rows: list[Row]) -> None:
-    """Insert, several rows a statement: each statement gives the interpreter lock up and must win it back."""
-    whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
-    if whole:
-        head, _, places = statement.partition(" VALUES ")
-        several = f"{head} VALUES {', '.join([places] * _ROWS_A_STATEMENT)}"
-        for start in range(0, whole, _ROWS_A_STATEMENT):
-            db.execute(several, list(chain.from_iterable(rows[start : start + _ROWS_A_STATEMENT])))
-    if whole < len(rows):
-        db.executemany(statement, rows[whole:])
 
 
 def _far(batches: list[Rows], first: int) -> Iterator[tuple[int, str]]:

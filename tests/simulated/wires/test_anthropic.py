@@ -28,7 +28,7 @@ def client(server: SimulatedServer) -> Iterator[Anthropic]:
         yield client
 
 
-def ask(text: str = QUESTION, model: str = "claude-next", **more: Any) -> dict[str, Any]:
+def ask(text: str = QUESTION, model: str = "claude-next", **more: Any) -> Any:
     return {"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": text}], **more}
 
 

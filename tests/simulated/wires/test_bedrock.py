@@ -31,7 +31,7 @@ def client(server: SimulatedServer) -> Any:
     )
 
 
-def ask(text: str = QUESTION, model: str = "us.vendor.model-v1:0", **more: Any) -> dict[str, Any]:
+def ask(text: str = QUESTION, model: str = "us.vendor.model-v1:0", **more: Any) -> Any:
     return {"modelId": model, "messages": [{"role": "user", "content": [{"text": text}]}], **more}
 
 

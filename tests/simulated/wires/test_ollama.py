@@ -22,7 +22,7 @@ def post(server: SimulatedServer, path: str = "/api/chat", **body: Any) -> tuple
         return answer.headers["content-type"], lines
 
 
-def ask(text: str = QUESTION, model: str = "llama3.2", **more: Any) -> dict[str, Any]:
+def ask(text: str = QUESTION, model: str = "llama3.2", **more: Any) -> Any:
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
