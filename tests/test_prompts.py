@@ -228,6 +228,8 @@ def test_text_is_the_input_and_messages_take_its_place() -> None:
     )
     assert prompts.render(around, chat) == [system, *chat, {"role": "user", "content": "Now?"}]
     assert prompts.render(Prompt(messages=(system,)), chat) == [system, *chat]
+    assert prompts.render(prompt_of("{{ input }}", syntax="jinja"), chat) == chat
+    assert prompts.render(prompt_of("{{input}}"), chat) == [{"role": "user", "content": "{input}"}, *chat]
     with pytest.raises(PromptError, match="there is no prompt"):
         prompts.render(None, {"question": 1})
 
@@ -265,6 +267,7 @@ def test_variables_are_known_before_any_call() -> None:
         "{{ x.append(1) }}",
         "{{ 'a' * 1000000000 }}",
         "{{ 9 ** 9 ** 9 ** 9 }}",
+        "{{ 9 ** 99999999 }}",
         "{{ 'a'.ljust(1000000000) }}",
         "{{ '%999999999d' % 1 }}",
         "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",

@@ -40,6 +40,10 @@ _TEXT = (".txt", ".md")
 _STRUCTURED = (".yaml", ".yml", ".json")
 _ENTRY_KEYS = ("name", "messages", "system", "user", "assistant", "examples")
 _FEW_SHOT_KEYS = ("user", "assistant")
+_ONLY_INPUT = {
+    "format": re.compile(r"\s*\{input\}\s*"),
+    "jinja": re.compile(r"\s*\{\{-?\s*input\s*-?\}\}\s*"),
+}
 
 
 def load(path_or_text: str | Path, *, name: str | None = None, root: Path | None = None) -> Prompt:
@@ -344,8 +348,8 @@ def _compile(prompt: Prompt) -> Render:
     turns: list[tuple[Message, Fill, bool]] = []
     for message in prompt.messages:
         content = message.get("content")
-        only_input = isinstance(content, str) and re.fullmatch(r"\s*\{{1,2}\s*input\s*\}{1,2}\s*", content)
-        turns.append((message, _compile_content(content, prompt, where), bool(only_input)))
+        only_input = isinstance(content, str) and _ONLY_INPUT[prompt.syntax].fullmatch(content) is not None
+        turns.append((message, _compile_content(content, prompt, where), only_input))
     takes_input = "input" in _names(prompt)
 
     def render_turns(given: Json) -> list[Message]:

@@ -326,7 +326,7 @@ def _reserved(base: Scorer, key: str, value: Json) -> str:
 def _check_settings(base: Scorer, shape: _Shape, settings: Mapping[str, Json]) -> None:
     known = [*shape.settings, *_RESERVED]
     for key in settings:
-        if key not in shape.settings and not shape.any_settings:
+        if key not in shape.settings and not (shape.any_settings and isinstance(key, str)):
             raise ConfigError(
                 f"scorer {base.name!r} has no setting {str(key)!r}. "
                 f"Known: {', '.join(known)}.{did_you_mean(str(key), known)}"

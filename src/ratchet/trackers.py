@@ -141,6 +141,7 @@ def _log_mlflow(run: Run, metrics: dict[str, float], files: list[Path]) -> str:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise MissingExtraError("--log mlflow", "mlflow") from None
+    where = ""
     try:
         with mlflow.start_run(run_name=run.name or run.id) as logged:
             mlflow.set_tag("ratchet.run_id", run.id)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_a_file_that_changes_while_it_is_read_is_told(hundred: Dataset) -> None:
         file.write('{"id": "late", "q": 1}\n')
     with pytest.raises(DatasetError, match="changed while it was in use"):
         list(rows)
+
+
+def test_a_change_is_told_before_the_end_of_the_file(
+    hundred: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "_STAMP_EVERY", 10)
+    rows = datasets.examples(hundred)
+    next(rows)
+    os.utime(hundred.path, ns=(1, 1))
+    with pytest.raises(DatasetError, match="changed while it was in use"):
+        list(itertools.islice(rows, 10))
 
 
 def test_standard_input_is_kept_so_that_it_can_be_read_again(

@@ -151,12 +151,12 @@ class Wire:
             await runner.cleanup()
 
 
-def sse(*events: Any, done: bool = False, named: bool = False) -> Canned:
+def sse(*events: dict[str, Any] | str, done: bool = False, named: bool = False) -> Canned:
     """A stream of server-sent events, each flushed by itself."""
     pieces: list[bytes] = []
     for event in events:
         data = event if isinstance(event, str) else json.dumps(event)
-        name = f"event: {event['type']}\n" if named else ""
+        name = f"event: {event['type']}\n" if named and isinstance(event, dict) else ""
         pieces.append(f"{name}data: {data}\n\n".encode())
     if done:
         pieces.append(b"data: [DONE]\n\n")

@@ -119,7 +119,9 @@ def test_images_become_inline_data(wire: Wire) -> None:
         ({"candidates": [{"finishReason": "SAFETY", "index": 0}]}, "blocked: SAFETY"),
     ],
 )
-def test_a_block_is_a_refusal_with_its_reason(wire: Wire, stream: bool, answer: object, refusal: str) -> None:
+def test_a_block_is_a_refusal_with_its_reason(
+    wire: Wire, stream: bool, answer: dict[str, Any], refusal: str
+) -> None:
     answered = wire.call("gemini", ask(stream=stream), sse(answer) if stream else Canned(answer))
     assert (answered.refusal, answered.finish_reason) == (refusal, "content_filter")
 

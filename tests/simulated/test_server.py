@@ -58,6 +58,18 @@ def test_repeats_of_one_request_differ_as_the_noise_says_and_a_rerun_is_the_same
     assert talk(work, answers=key, profiles=[profile], seed=4) == first
 
 
+def test_a_request_that_a_fault_broke_is_answered_alike_when_tried_again() -> None:
+    key = AnswerKey([Answer(prompt="Q", answer="a", labels=("a", "b", "c", "d"))])
+    profile = Profile(name="m", skill=0.5, noise=1.0)
+
+    async def work(server: SimulatedServer, http: aiohttp.ClientSession) -> list[str]:
+        answers = [await post(server, http, body()) for _ in range(20)]
+        return [json.loads(text)["choices"] for status, _, text in answers if status == 200][:10]
+
+    clean = talk(work, answers=key, profiles=[profile])
+    assert talk(work, answers=key, profiles=[profile], faults=["429:every=3"]) == clean
+
+
 def test_the_first_profile_answers_for_names_it_does_not_know() -> None:
     async def work(server: SimulatedServer, http: aiohttp.ClientSession) -> Any:
         return json.loads((await post(server, http, body(model="gpt-4o")))[2])["usage"]

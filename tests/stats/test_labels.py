@@ -26,6 +26,11 @@ def test_macro_and_micro_f1_of_the_scikit_learn_example() -> None:
     assert f1_of_totals(sums, average="micro")[0] == pytest.approx(0.33333333)
 
 
+def test_labels_that_a_resample_lacks_are_left_out_of_the_mean() -> None:
+    sums = np.array([[3.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
+    assert f1_of_totals(sums)[0] == pytest.approx(6 / 7)
+
+
 def test_sample_jaccard_of_the_scikit_learn_example_and_the_declared_empty_value() -> None:
     # scikit-learn's documentation of jaccard_score: samples 0.5833.
     truth, guess = [{1, 2}, {0, 1}], [{0, 1, 2}, {0}]

@@ -99,6 +99,10 @@ def test_sign_flips_at_larger_n_come_close_to_t_and_ignore_the_row_order() -> No
     assert sign_flip_p(VALUES[::-1]) == p
 
 
+def test_a_permutation_p_value_is_never_zero() -> None:
+    assert sign_flip_p(np.arange(1.0, 41.0)) == 1 / 10_000
+
+
 def test_sign_flips_turn_whole_groups() -> None:
     values = np.repeat([1.0, 2.0, 3.0], 10)
     assert sign_flip_p(values, groups=np.repeat([0, 1, 2], 10)) == 0.25

@@ -101,6 +101,19 @@ def test_repeats_without_any_disagreement_are_not_called_certain() -> None:
     assert found.method == "paired t, two pseudo-units"
 
 
+def test_scores_that_are_mostly_tied_are_not_called_certain() -> None:
+    before, after = np.full(50, 0.75), np.full(50, 0.75)
+    after[:2] = 0.25
+    found = paired_difference(before, after)
+    assert found.method == "paired t, two pseudo-units"
+    assert found.high > 0
+    scaled = paired_difference(1e-9 * before, 1e-9 * after)
+    assert (scaled.low, scaled.high) == pytest.approx((1e-9 * found.low, 1e-9 * found.high))
+    same = paired_difference(before, before)
+    assert (same.low, same.high, same.method) == (0.0, 0.0, "paired t")
+    assert same.note is not None
+
+
 def test_a_null_moves_the_test_and_not_the_interval() -> None:
     margin = paired_difference(BEFORE, AFTER, null=-0.1, alternative="greater", level=0.9)
     assert margin.p == pytest.approx(

@@ -8,7 +8,14 @@ import pytest
 from scipy import stats
 
 from ratchet.errors import PairingError, StatisticsError
-from ratchet.stats.quantiles import harrell_davis, quantile, quantile_difference, quantile_interval
+from ratchet.stats.bootstrap import resample_counts
+from ratchet.stats.quantiles import (
+    _drawn_quantiles,
+    harrell_davis,
+    quantile,
+    quantile_difference,
+    quantile_interval,
+)
 
 RNG = np.random.default_rng(6)
 BEFORE = RNG.lognormal(0, 0.5, 400)
@@ -95,6 +102,17 @@ def test_the_fast_bootstrap_is_the_plain_one() -> None:
     found = quantile_difference(BEFORE, AFTER, 0.9)
     low, high = np.quantile(plain, [0.025, 0.975])
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
+def test_each_draw_is_the_exact_quantile_of_the_resampled_rows() -> None:
+    values = np.round(np.random.default_rng(0).lognormal(0, 1, 60), 1)
+    values[:9] = math.inf
+    blocks = np.arange(60) // 3
+    weights = resample_counts(20, 200, np.random.default_rng(1))
+    for q in (0.1, 0.5, 0.83, 0.95):
+        drawn = _drawn_quantiles(values, blocks, weights, q)
+        for draw, counts in zip(drawn.tolist(), weights.astype(int), strict=True):
+            assert draw == pytest.approx(quantile(np.repeat(values, counts[blocks]), q))
 
 
 def test_merged_blocks_give_the_same_width_as_single_rows() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ratchet.errors import StoreError
 from ratchet.records import Score
 from ratchet.stores.sqlite import SQLiteStore
 from ratchet.stores.sqlite_schema import MIGRATIONS
@@ -90,6 +91,40 @@ def test_writes_that_wait_share_a_commit(store: SQLiteStore) -> None:
     asyncio.run(everyone())
     assert statements.count("COMMIT") < 100
     assert sum(1 for _ in store.rows()) == 500
+
+
+def test_a_batch_that_the_database_refuses_fails_alone_and_in_full(store: SQLiteStore, path: Path) -> None:
+    async def one(n: int) -> bool:
+        # NaN is no time: SQLite takes it for NULL, which the column refuses
+        bad = a_trace(f"bad-{n}", example_id=f"bad-{n}", created_at=float("nan") if n == 7 else 0.0)
+        try:
+            await store.awrite([a_trace(str(n), example_id=str(n)), bad])
+        except StoreError:
+            return False
+        return True
+
+    async def everyone() -> list[bool]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(n)) for n in range(20)]
+        return [task.result() for task in tasks]
+
+    assert [n for n, kept in enumerate(asyncio.run(everyone())) if not kept] == [7]
+    store.close()
+    with SQLiteStore(path) as again:
+        kept = {row.id for row in again.rows("run")}
+        assert kept == {id for n in range(20) if n != 7 for id in (str(n), f"bad-{n}")}
+        assert again.trace("7") is None
+
+
+def test_long_payloads_are_kept_compressed(store: SQLiteStore, path: Path) -> None:
+    store.write([a_trace("long", output="word " * 100_000), a_trace("short", example_id="2", output="word")])
+    with closing(sqlite3.connect(path)) as db:
+        sizes = dict(db.execute("SELECT id, length(data) FROM payloads JOIN traces USING (seq)").fetchall())
+        plain = db.execute(
+            "SELECT CAST(data AS TEXT) ->> 'output' FROM payloads JOIN traces USING (seq) WHERE id = 'short'"
+        )
+        assert plain.fetchone() == ("word",)
+    assert sizes["long"] < 10_000
 
 
 def test_reading_many_rows_holds_few_in_memory(store: SQLiteStore) -> None:
@@ -219,6 +254,7 @@ def test_a_cancelled_wait_leaves_the_store_working(store: SQLiteStore) -> None:
 WRITER = """
 import sys
 from ratchet.stores.sqlite import SQLiteStore
+from ratchet.errors import StoreError
 from ratchet.records import Score
 from ratchet.testing.stores import a_trace
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -35,8 +35,12 @@ def schema() -> dict[str, bytes]:
     return {SCHEMA_FILE: orjson.dumps(codec.plain(projects.schema()), option=orjson.OPT_INDENT_2) + b"\n"}
 
 
-def lay(folder: Path, files: Mapping[str, bytes], *, hint: str = "") -> list[str]:
+def lay(folder: Path, files: Mapping[str, bytes], *, keep: Collection[str] = (), hint: str = "") -> list[str]:
     """Write these files, by their paths in the folder; those already there with this very content stay.
+
+    Args:
+        keep: Files that stay as they are, whatever they hold.
+        hint: What to do where a file is in the way.
 
     Returns:
         The paths written.
@@ -44,12 +48,18 @@ def lay(folder: Path, files: Mapping[str, bytes], *, hint: str = "") -> list[str
     Raises:
         ConfigError: A file is there with other content, and then nothing is written; or writing failed.
     """
-    missing = [name for name in files if not (folder / name).exists()]
     try:
-        in_the_way = [name for name in files if name not in missing and (folder / name).read_bytes() != files[name]]
+        missing = [name for name in files if not (folder / name).exists()]
+        in_the_way = [
+            name
+            for name, content in files.items()
+            if name not in missing and name not in keep and (folder / name).read_bytes() != content
+        ]
         if in_the_way:
-            names = ", ".join(in_the_way)
-            raise ConfigError(f"nothing was written: {names} would be overwritten.{hint}", file=folder)
+            raise ConfigError(
+                f"there already, with other content: {', '.join(in_the_way)}. Nothing was written.{hint}",
+                file=folder,
+            )
         for name in missing:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,3 +68,11 @@ def lay(folder: Path, files: Mapping[str, bytes], *, hint: str = "") -> list[str
     except OSError as error:
         raise ConfigError(f"can't be written: {error.strerror}", file=error.filename or folder) from None
     return missing
+
+
+def starter() -> dict[str, bytes]:
+    """The files of a small project, with an answer key for its simulated models."""
+    files = {**shipped("starter"), **schema()}
+    rows = [codec.parse(line) for line in files["datasets/tickets.jsonl"].splitlines()]
+    known = [codec.dumps({"contains": row["ticket"], "answer": row["queue"]}) for row in rows]
+    return {**files, "answers.jsonl": b"\n".join(known) + b"\n"}

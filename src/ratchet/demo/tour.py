@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ratchet.ports import Store
 from ratchet.progress import Progress
 from ratchet.projects import Job, Project
 from ratchet.records import Json, Run, Variant
+from ratchet.simulated.answers import load_answers
 from ratchet.simulated.models import load_model
 from ratchet.simulated.server import SimulatedServer, serve_in_thread
 
@@ -37,17 +38,25 @@ def prepare(folder: Path) -> Project:
         ConfigError: Other files are in the way; none is overwritten.
     """
     files = {**folders.shipped("case"), **folders.schema()}
-    programs: list[dict[str, Json]] = yaml12.load(files["programs.yaml"])
+    programs: Any = yaml12.load(files["programs.yaml"])
     files["answers.jsonl"] = b"".join(codec.dumps(answer(row)) + b"\n" for row in programs)
-    folders.lay(folder, files, hint=" Choose another folder: ratchet demo FOLDER")
+    folders.lay(
+        folder,
+        files,
+        hint="\n  `ratchet run` in it tries what it holds; `ratchet demo OTHER-FOLDER` lays a fresh one.",
+    )
     return projects.load(folder / projects.FILE_NAME)
 
 
-def answer(program: dict[str, Json]) -> dict[str, Json]:
+def answer(program: Mapping[str, Json]) -> dict[str, Json]:
     """A row of the answer key: what a model that knows answers, and what one answers that errs by one label."""
     labels: list[str] = program["labels"]
     fewer = [[label for label in labels if label != left_out] for left_out in labels]
-    more = [[label for label in LABELS if label in labels or label == added] for added in LABELS if added not in labels]
+    more = [
+        [label for label in LABELS if label in labels or label == added]
+        for added in LABELS
+        if added not in labels
+    ]
     return {
         "contains": program["program"],
         "answer": _said(labels),
@@ -91,9 +100,12 @@ def served(project: Project, job: Job) -> Generator[dict[str, Variant]]:
         load_model(_model(variant), settings=variant.options.get("profile")).profile
         for variant in simulated.values()
     ]
-    answers = sorted({str(project.root / path) for v in simulated.values() if (path := v.options.get("answers"))})
-    server: Any = SimulatedServer(profiles=profiles, answers=answers, faults=FAULTS, seed=job.seed)
-    with serve_in_thread(server) as server:
+    answers = sorted(
+        {str(project.root / path) for v in simulated.values() if (path := v.options.get("answers"))}
+    )
+    with serve_in_thread(
+        SimulatedServer(profiles=profiles, answers=load_answers(*answers), faults=FAULTS, seed=job.seed)
+    ) as server:
         base_url = server.base_url("openai")
         yield {
             name: variant.replace(

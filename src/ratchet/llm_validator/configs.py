@@ -254,15 +254,23 @@ class _Reader:
         if name is None:
             raise self.error("names no client, expected client_name (or name)", *place)
         options = self.mapping(section.get("model_options") or {}, *place, "model_options")
-        for key in [key for key in options if is_secret(key)]:
-            self.warn("is left out: keys are read from the environment only", *place, "model_options", key)
         return Client(
             name=name,
             type=values["type"] or "",
             base_url=values["base_url"],
             model_name=self.needed(section, place, "model_name"),
-            model_options={key: value for key, value in options.items() if not is_secret(key)},
+            model_options=self.without_secrets(options, (*place, "model_options")),
         )
+
+    def without_secrets(self, found: Mapping[str, Json], place: Place) -> dict[str, Json]:
+        kept: dict[str, Json] = {}
+        for key, value in found.items():
+            if is_secret(key):
+                self.warn("is left out: keys are read from the environment only", *place, key)
+            else:
+                inner = isinstance(value, dict)
+                kept[key] = self.without_secrets(cast("dict[str, Json]", value), (*place, key)) if inner else value
+        return kept
 
     def metrics(self, section: dict[str, Json]) -> tuple[Metric, ...]:
         entries = section.get("metrics") or []
@@ -282,7 +290,9 @@ class _Reader:
             type=kind,
             aspect=self.text(found, place, "aspect") or "",
             name=self.text(found, place, "name") or "",
-            kwargs=self.mapping(found.get("kwargs") or {}, *place, "kwargs"),
+            kwargs=self.without_secrets(
+                self.mapping(found.get("kwargs") or {}, *place, "kwargs"), (*place, "kwargs")
+            ),
             place=place,
         )
 

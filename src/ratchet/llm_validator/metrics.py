@@ -11,9 +11,9 @@ from typing import TypeAlias
 from ratchet import codec, plugins, prompts, scores
 from ratchet.errors import ConfigError, PromptError, did_you_mean
 from ratchet.llm_validator import clients, judging
-from ratchet.llm_validator.configs import Client, Metric, OlderConfig, find_file, is_secret
+from ratchet.llm_validator.configs import Client, Metric, OlderConfig, find_file
 from ratchet.records import Json, Prompt, Scorer
-from ratchet.scorers._rubrics import built_in
+from ratchet.scorers.judge import built_in_prompts
 
 DEFAULT_REPEATS = 5
 
@@ -303,7 +303,7 @@ def _judge(
     variables = judging.variables(rubric, context.columns)
     if prompt is None:
         wanted.notes.append(f"the judge of {rubric.replace('_', ' ')} has Ratchet's built-in prompt")
-    _check_prompt(prompt or prompts.load(built_in()[rubric]), variables, metric, context)
+    _check_prompt(prompt or prompts.load(built_in_prompts()[rubric]), variables, metric, context)
     place = (*metric.place, "kwargs", "client_name")
     variant, notes = clients.variant(client, context.config, *place, environ=context.environ, prompt=None)
     wanted.notes.extend(f"judge: {note}" for note in notes)
@@ -347,7 +347,7 @@ class _Given:
         options = self.value("model_options") or {}
         if not isinstance(options, Mapping):
             raise self.error(options, "an object", "model_options")
-        return {key: value for key, value in options.items() if not is_secret(key)}
+        return options
 
 
 def _own_prompt(metric: Metric, context: Context, wanted: Wanted, name: str, path: str) -> Prompt | None:

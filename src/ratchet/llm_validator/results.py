@@ -159,11 +159,22 @@ def _score_names(run: Run, store: Store) -> tuple[str, ...]:
 
 def _columns(run: Run, config: OlderConfig, store: Store, names: Sequence[str]) -> list[str]:
     example = next(iter(datasets.examples(run.task.dataset, limit=1)), None)
-    inputs = list(example.input) if example is not None and isinstance(example.input, Mapping) else ["input"]
+    given = example.input if example is not None and isinstance(example.input, Mapping) else {"input": None}
+    inputs = [_input_name(name) for name in given]
     fixed = ["index", *inputs, "messages", "response", "extracted_response", "label", "success", "error"]
     judged = [column for name in names for column in (name, _reason_name(name))]
     repeat = ["repeat"] if run.task.repeats > 1 else []
     return list(dict.fromkeys([*fixed[:1], *repeat, *fixed[1:], *judged, *_FACTS, "model", "trace_id"]))
+
+
+_TAKEN = frozenset(
+    {"index", "repeat", "messages", "response", "extracted_response", "label", "success", "error", "model", "trace_id"}
+).union(_FACTS)
+
+
+def _input_name(name: str) -> str:
+    """The column of an input; `input_` before a name that the results use themselves."""
+    return f"input_{name}" if name in _TAKEN else name
 
 
 def _reason_name(name: str) -> str:
@@ -179,7 +190,7 @@ def _cells(row: Row) -> dict[str, Json]:
         example.input if isinstance(example.input, Mapping) else {"input": example.input}
     )
     cells: dict[str, Json] = {
-        **given,
+        **{_input_name(name): value for name, value in given.items()},
         "index": row.index,
         "repeat": trace.repeat,
         "messages": trace.input,

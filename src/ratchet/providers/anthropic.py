@@ -10,6 +10,7 @@ from yarl import URL
 from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields
 from ratchet.providers.failures import failure_in_body, protocol_error
+from ratchet.providers.headers import make_headers
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
 from ratchet.records import Json, Message
 
@@ -32,15 +33,8 @@ class Anthropic:
         if not base.endswith("/messages"):
             base = f"{base.removesuffix('/v1')}/v1/messages"
         self._url = URL(base)
-        key = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._secrets = (key,) if key else ()
-        self._headers = {"Content-Type": "application/json", "anthropic-version": API_VERSION}
-        if key and endpoint.options.get("auth") == "bearer":
-            self._headers["Authorization"] = f"Bearer {key}"
-        elif key:
-            self._headers["x-api-key"] = key
-        for name, value in fields.dict_of(endpoint.options.get("headers")).items():
-            self._headers[name] = str(value)
+        headers, self._secrets = make_headers(endpoint, key_header="x-api-key")
+        self._headers = {"anthropic-version": API_VERSION, **headers}
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         schema = fields.json_schema_of(request.response_format)

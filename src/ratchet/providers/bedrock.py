@@ -14,6 +14,7 @@ from ratchet.errors import ConfigError, MissingExtraError, MissingKeyError, Prov
 from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields, is_local
 from ratchet.providers.failures import failure_in_body, protocol_error
+from ratchet.providers.headers import make_headers
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
 from ratchet.records import Json, Message
 
@@ -48,18 +49,14 @@ class Bedrock:
 
     def __init__(self, *, endpoint: Endpoint, http: Http) -> None:
         self._http = http
-        self._headers = {"Content-Type": "application/json"}
-        for name, value in fields.dict_of(endpoint.options.get("headers")).items():
-            self._headers[name] = str(value)
-        token = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._secrets: tuple[str, ...] = (token,) if token else ()
+        self._headers, self._secrets = make_headers(endpoint, key_header="authorization")
         self._credentials: Any = None
         local = is_local(endpoint.base_url)
         region = endpoint.options.get("region")
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
         # asking botocore in vain costs seconds; a server on this machine checks no signature
-        elif not local or os.environ.get("AWS_ACCESS_KEY_ID") or endpoint.options.get("profile"):
+        if endpoint.api_key is None and (
+            not local or os.environ.get("AWS_ACCESS_KEY_ID") or endpoint.options.get("profile")
+        ):
             session = _session(endpoint.options.get("profile"))
             self._credentials = session.get_credentials()
             region = region or session.get_config_variable("region")
@@ -108,6 +105,7 @@ class Bedrock:
         except BotoCoreError as error:
             raise ProviderError(f"the call could not be signed: {error}", kind="auth") from None
         secrets = tuple(secret for secret in (frozen.access_key, frozen.secret_key, frozen.token) if secret)
+        secrets += self._secrets
         return dict(request.headers.items()), secrets
 
 

@@ -15,6 +15,7 @@ from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields, is_local
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.google_tokens import GoogleTokens
+from ratchet.providers.headers import make_headers
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
 from ratchet.records import Json, Message
 
@@ -31,36 +32,32 @@ _TOP = frozenset({"safetySettings", "toolConfig", "cachedContent", "labels", "sy
 class Gemini:
     """generateContent and streamGenerateContent.
 
-    Options: `headers`, `api_version`; for Vertex also `project`, `location`, `access_token_env` by way of
-    `api_key_env`.
+    Options: `headers`, `api_version`; for Vertex also `project` and `location`. Vertex takes the token in
+    VERTEX_ACCESS_TOKEN or GOOGLE_OAUTH_ACCESS_TOKEN (or `api_key_env`), else asks google-auth or gcloud.
     """
 
     def __init__(self, *, endpoint: Endpoint, http: Http) -> None:
         self._http = http
-        key = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._secrets: tuple[str, ...] = (key,) if key else ()
-        self._headers = {"Content-Type": "application/json"}
-        for name, value in fields.dict_of(endpoint.options.get("headers")).items():
-            self._headers[name] = str(value)
+        vertex = endpoint.provider == "vertex"
+        key_header = "authorization" if vertex else "x-goog-api-key"
+        self._headers, self._secrets = make_headers(endpoint, key_header=key_header)
         self._tokens: GoogleTokens | None = None
-        if endpoint.provider == "vertex":
+        if vertex:
             self._prefix = _vertex_prefix(endpoint)
-            if key or not is_local(endpoint.base_url):
-                self._tokens = GoogleTokens(key)
+            if endpoint.api_key is None and not is_local(endpoint.base_url):
+                self._tokens = GoogleTokens()
         else:
             base = (endpoint.base_url or "https://generativelanguage.googleapis.com").rstrip("/")
             if not re.search(r"/v\d\w*$", base):
                 base += f"/{endpoint.options.get('api_version') or 'v1beta'}"
             self._prefix = base
-            if key:
-                self._headers["x-goog-api-key"] = key
-        self._vertex = endpoint.provider == "vertex"
+        self._vertex = vertex
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         headers, secrets = self._headers, self._secrets
         if self._tokens is not None:
             token = await self._tokens.token()
-            headers, secrets = {**headers, "Authorization": f"Bearer {token}"}, (token,)
+            headers, secrets = {**headers, "Authorization": f"Bearer {token}"}, (*secrets, token)
         reply = await self._http.post(
             self._url(request),
             json_bytes(body_of(request)),

@@ -1,4 +1,4 @@
-"""Bearer tokens for Vertex: given, or from google-auth, or from gcloud."""
+"""Bearer tokens for Vertex from google-auth or gcloud, where none is given."""
 
 from __future__ import annotations
 
@@ -20,21 +20,17 @@ VARIABLES = ("VERTEX_ACCESS_TOKEN", "GOOGLE_OAUTH_ACCESS_TOKEN")
 class GoogleTokens:
     """The token of the moment; a new one is fetched, in a thread, before the old one ends.
 
-    Args:
-        given: A token that is used as it is.
-
     Raises:
         MissingKeyError: There is no token, no google-auth and no gcloud.
     """
 
-    def __init__(self, given: str | None) -> None:
-        self._given = given
+    def __init__(self) -> None:
         self._token = ""
         self._until = 0.0
         self._credentials: Any = None
         self._lock = asyncio.Lock()
         self._has_library = _has_google_auth()
-        if not given and not self._has_library and not shutil.which("gcloud"):
+        if not self._has_library and not shutil.which("gcloud"):
             raise MissingKeyError(
                 f"Vertex needs an access token: set {' or '.join(VARIABLES)}, or install google-auth or gcloud",
                 variables=VARIABLES,
@@ -46,8 +42,6 @@ class GoogleTokens:
         Raises:
             ProviderError: None could be had (kind "auth").
         """
-        if self._given:
-            return self._given
         if time.monotonic() >= self._until:
             async with self._lock:
                 if time.monotonic() >= self._until:

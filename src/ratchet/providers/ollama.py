@@ -11,7 +11,7 @@ from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields, openai_chat
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
-from ratchet.providers.openai_chat import request_headers
+from ratchet.providers.openai_chat import openai_headers
 from ratchet.records import Json, Message
 
 # fields of /api/chat itself; every other parameter is a model option
@@ -35,9 +35,7 @@ class Ollama:
             base = f"{base.removesuffix('/v1').removesuffix('/api')}/api/chat"
         self._url = URL(base)
         self._openai = base.endswith("/chat/completions")
-        key = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._headers = request_headers(endpoint, key, "authorization")
-        self._secrets = (key,) if key else ()
+        self._headers, self._secrets = openai_headers(endpoint, "authorization")
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         reply = await self._http.post(

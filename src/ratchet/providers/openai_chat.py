@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from ratchet.errors import ConfigError, ProviderError
+from ratchet.errors import ConfigError
 from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields
 from ratchet.providers.failures import failure_in_body, protocol_error
+from ratchet.providers.headers import make_headers
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
 from ratchet.providers.presets import PRESETS, Preset
 from ratchet.records import Json
@@ -35,9 +36,7 @@ class OpenAIChat:
         self._options = endpoint.options
         self._preset = PRESETS.get(endpoint.provider, Preset())
         self._base = endpoint.base_url or self._preset.base_url
-        key = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._headers = request_headers(endpoint, key, self._preset.key_header)
-        self._secrets = (key,) if key else ()
+        self._headers, self._secrets = openai_headers(endpoint, self._preset.key_header)
         self._urls: dict[str, URL] = {}
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
@@ -99,18 +98,13 @@ class OpenAIChat:
         return body
 
 
-def request_headers(endpoint: Endpoint, key: str | None, key_header: str) -> dict[str, str]:
-    """The headers of each request: content type, key, the endpoint's own."""
-    headers = {"Content-Type": "application/json"}
-    if key:
-        bearer = key_header == "authorization" or (key_header == "api-key" and key.startswith("eyJ"))
-        headers["Authorization" if bearer else key_header] = f"Bearer {key}" if bearer else key
+def openai_headers(endpoint: Endpoint, key_header: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(headers, secrets in them) of each request: key, organization and project, the endpoint's own."""
+    headers, secrets = make_headers(endpoint, key_header=key_header)
     for option, name in (("organization", "OpenAI-Organization"), ("project", "OpenAI-Project")):
         if endpoint.provider.startswith("openai") and endpoint.options.get(option):
-            headers[name] = str(endpoint.options[option])
-    for name, value in fields.dict_of(endpoint.options.get("headers")).items():
-        headers[name] = str(value)
-    return headers
+            headers.setdefault(name, str(endpoint.options[option]))
+    return headers, secrets
 
 
 def answer(data: Json, reply: Reply, secrets: tuple[str, ...]) -> Chunk:
@@ -304,8 +298,3 @@ async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]
     if gathered.finish_reason is None and not gathered.done:
         raise protocol_error("the stream ended before finish_reason and [DONE]", request_id=reply.request_id)
     yield gathered.last(reply)
-
-
-def unsupported(what: str, provider: str) -> ProviderError:
-    """The request asks for something that this wire can't say."""
-    return ProviderError(f"{provider} can't be sent {what}", kind="bad_request")

@@ -11,7 +11,7 @@ from ratchet.ports import Chunk, Endpoint, Request, Usage
 from ratchet.providers import fields
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
-from ratchet.providers.openai_chat import request_headers
+from ratchet.providers.openai_chat import openai_headers
 from ratchet.records import Json, Message
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
@@ -27,9 +27,7 @@ class OpenAIResponses:
         self._http = http
         base = (endpoint.base_url or "https://api.openai.com/v1").rstrip("/")
         self._url = URL(base if base.endswith("/responses") else f"{base}/responses")
-        key = endpoint.api_key.reveal() if endpoint.api_key else None
-        self._headers = request_headers(endpoint, key, "authorization")
-        self._secrets = (key,) if key else ()
+        self._headers, self._secrets = openai_headers(endpoint, "authorization")
 
     async def generate(self, request: Request) -> AsyncIterator[Chunk]:
         reply = await self._http.post(

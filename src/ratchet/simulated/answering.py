@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from ratchet import codec
-from ratchet.errors import CodecError
+from ratchet.errors import CodecError, ConfigError, UnknownNameError
 from ratchet.ports import Usage
 from ratchet.simulated.calls import Call, InvalidRequestError, Refused, Wire
 from ratchet.simulated.counts import Received
@@ -90,7 +90,7 @@ class Answering:
         if fault is None and (spec := self.request.headers.get(HEADER)):
             try:
                 fault = parse_fault(spec)
-            except Exception as error:
+            except (ConfigError, UnknownNameError) as error:
                 raise InvalidRequestError(f"{HEADER}: {error}") from None
         key = f"{received.hash}/{received.nth}"
         if fault is None and self.server.faults.faults:
@@ -121,7 +121,7 @@ class Answering:
             status=refused.status, body=orjson.dumps(content), headers=headers, content_type=_JSON
         )
 
-    def _plan(self, call: Call, model: SimulatedModel) -> Plan:
+    def _plan(self, call: Call, model: SimulatedModel, *, whole: bool) -> Plan:
         if not call.generates:
             rng = random.Random(f"{self.received.hash}/{self.received.nth}")
             return Plan(model=call.model, ttft_s=model.profile.ttft_s.draw(rng))
@@ -130,12 +130,12 @@ class Answering:
             call.params,
             tools=call.tools,
             response_format=call.response_format,
-            repeat=self.received.nth,
+            repeat=self.server.counts.repeat(self.received, whole=whole),
             model=call.model,
         )
 
     async def _answer(self, call: Call, model: SimulatedModel, fault: Fault | None) -> web.StreamResponse:
-        plan = self._plan(call, model)
+        plan = self._plan(call, model, whole=fault is None)
         if fault is not None:
             plan = _change(plan, fault)
         if call.stream:

@@ -18,7 +18,7 @@ from ratchet import codec
 from ratchet.errors import CodecError, DatasetError
 from ratchet.records import Json, Message
 
-_WORD = re.compile(r"\w+")
+_WORD_START = re.compile(r"\b\w")
 _SIZES = (32, 24, 16, 12, 8, 6, 5, 4, 3, 2, 1)
 _FIELDS = ("prompt", "messages", "contains", "answer", "wrong", "labels", "difficulty")
 
@@ -91,19 +91,15 @@ class AnswerKey:
         A word start inside the row's text is a word start wherever that text occurs, so a look-up tries only the
         words of a message. Rows without one (a single word) are tried at every position.
         """
-        anchors = [[m.start() for m in _WORD.finditer(text)] for text, _ in rows]
         frequency: Counter[str] = Counter()
-        choices: list[list[str]] = []
-        for (text, _), starts in zip(rows, anchors, strict=True):
-            inner = [start for start in starts if start > 0]
-            if len(inner) > 16:
-                inner = inner[:: len(inner) // 16]
-            windows = [_window(text, start) for start in inner]
+        choices: list[set[str]] = []
+        for text, _ in rows:
+            windows = {_window(text, start) for start in _anchors(text)}
             frequency.update(windows)
             choices.append(windows)
         for (text, answer), windows in zip(rows, choices, strict=True):
             if windows:
-                self._anchored.add(min(windows, key=lambda w: (frequency[w], -len(w))), text, answer)
+                self._anchored.add(min(windows, key=lambda w: (frequency[w], -len(w), w)), text, answer)
             elif text:
                 self._loose.add(_window(text, 0), text, answer)
 
@@ -119,7 +115,7 @@ class AnswerKey:
             if found := self._exact.get(" ".join(filter(None, texts))):
                 return found
         for text in reversed(texts):
-            if found := self._anchored.longest(text, (m.start() for m in _WORD.finditer(text))):
+            if found := self._anchored.longest(text, (m.start() for m in _WORD_START.finditer(text))):
                 return found
         for text in reversed(texts):
             if found := self._loose.longest(text, range(len(text))):
@@ -141,14 +137,28 @@ class _Windows:
 
     def longest(self, text: str, starts: Iterable[int]) -> Answer | None:
         best, found = 0, None
-        if not self.rows:
+        get, sizes = self.rows.get, self.sizes
+        if not sizes:
             return None
         for start in starts:
-            for size in self.sizes:
-                for piece, answer in self.rows.get(text[start : start + size], ()):
+            for size in sizes:
+                if (rows := get(text[start : start + size])) is None:
+                    continue
+                for piece, answer in rows:
                     if len(piece) > best and piece in text:
                         best, found = len(piece), answer
         return found
+
+
+def _anchors(text: str) -> Iterator[int]:
+    """Up to eight places, evenly spread, where a word starts; never the first character."""
+    last = 0
+    for eighth in range(8):
+        found = _WORD_START.search(text, max(last + 1, len(text) * eighth // 8))
+        if found is None:
+            return
+        last = found.start()
+        yield last
 
 
 def _window(text: str, start: int) -> str:

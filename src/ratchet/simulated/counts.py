@@ -67,6 +67,7 @@ class Counts:
         self.requests = self.answered = self.broken = 0
         self.peak = self.in_flight
         self.seen: dict[bytes, int] = {}
+        self.repeats: dict[str, int] = {}
         self.by_wire: Counter[str] = Counter()
         self.by_model: Counter[str] = Counter()
         self.by_status: Counter[str] = Counter()
@@ -82,6 +83,16 @@ class Counts:
         return Received(
             wire=wire, path=path, hash=digest.hex(), nth=nth, number=self.requests, received_s=time.time()
         )
+
+    def repeat(self, received: Received, *, whole: bool) -> int:
+        """How many whole answers this very request had before; `whole` says that this is one more.
+
+        A request that a fault broke is answered alike when it is tried again.
+        """
+        before = self.repeats.get(received.hash, 0)
+        if whole:
+            self.repeats[received.hash] = before + 1
+        return before
 
     def end(self, received: Received) -> None:
         self.in_flight -= 1

@@ -153,8 +153,9 @@ class SimulatedModel:
                 if delay_s:
                     await asyncio.sleep(delay_s)
                 yield Chunk(text=text)
-        if delay_s := plan.latency_s if not request.stream else 0.0 if plan.chunks else plan.ttft_s:
-            await asyncio.sleep(delay_s)
+        written = request.stream and bool(plan.chunks)
+        if not written and plan.latency_s:
+            await asyncio.sleep(plan.latency_s)
         yield Chunk(
             text="" if request.stream else plan.text,
             tool_calls=plan.tool_calls or None,

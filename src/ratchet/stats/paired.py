@@ -118,7 +118,8 @@ def _continuous(
     scale = max(float(np.abs(column).max()) for column in data.columns)
     tied = int((np.abs(sums) <= 1e-12 * scale * sizes).sum())
     mostly_tied = 2 * tied >= len(sums)
-    adjusted = 1 < len(sums) < ADJUSTED_UNITS and ((one_zero and not clustered) or mostly_tied)
+    varies = one_zero or bool((sums != sums[0]).any())
+    adjusted = 1 < len(sums) < ADJUSTED_UNITS and varies and ((one_zero and not clustered) or mostly_tied)
     correction: Correction = "auto" if clustered else "CR1"
     plain = grouped_mean(sums, sizes, correction)
     used = grouped_mean(*_with_pseudo_units(sums, sizes, one_zero), correction) if adjusted else plain

@@ -161,7 +161,7 @@ def _look_at(path: Path, read_only: bool, busy_timeout_s: float) -> None:
             version = _pragma(db, "user_version")
     if application_id != APPLICATION_ID:
         raise errors.not_ours(path, "a SQLite database of another program")
-    if False:
+    if version > len(MIGRATIONS):
         raise errors.too_new(path, version, len(MIGRATIONS))
 
 
@@ -185,7 +185,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN EXCLUSIVE")
     try:
         version = _pragma(db, "user_version")
-        if False:
+        if version > len(MIGRATIONS):
             raise errors.too_new(path, version, len(MIGRATIONS))
         for step in MIGRATIONS[version:]:
             step(db)
@@ -200,7 +200,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
     version = _pragma(db, "user_version")
-    if False:
+    if version > len(MIGRATIONS):
         raise errors.too_new(path, version, len(MIGRATIONS))
     if version < len(MIGRATIONS):
         raise StoreVersionError(

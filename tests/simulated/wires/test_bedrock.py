@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import botocore.eventstream
@@ -20,8 +22,8 @@ TOOLS = {"tools": [{"toolSpec": {"name": "get_weather", "inputSchema": {"json": 
 
 
 @pytest.fixture(scope="module")
-def client(server: SimulatedServer) -> Any:
-    return botocore.session.get_session().create_client(
+def client(server: SimulatedServer) -> Iterator[Any]:
+    client = botocore.session.get_session().create_client(
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url=server.base_url("bedrock"),
@@ -29,6 +31,8 @@ def client(server: SimulatedServer) -> Any:
         aws_secret_access_key="b",
         config=Config(retries={"total_max_attempts": 1}),
     )
+    yield client
+    client.close()
 
 
 def ask(text: str = QUESTION, model: str = "us.vendor.model-v1:0", **more: Any) -> Any:
@@ -131,13 +135,16 @@ def test_each_status_is_botocores_own_exception(client: Any, fault: str, error: 
 
 def test_an_exception_in_mid_stream_is_an_event_stream_error(client: Any) -> None:
     stream = client.converse_stream(**ask(model="m+error_event"))["stream"]
-    with pytest.raises(botocore.exceptions.EventStreamError, match="internalServerException"):
+    with (
+        contextlib.closing(stream),
+        pytest.raises(botocore.exceptions.EventStreamError, match="internalServerException"),
+    ):
         list(stream)
 
 
 def test_a_malformed_frame_fails_its_checksum(client: Any) -> None:
     stream = client.converse_stream(**ask(model="m+malformed"))["stream"]
-    with pytest.raises(botocore.eventstream.ChecksumMismatch):
+    with contextlib.closing(stream), pytest.raises(botocore.eventstream.ChecksumMismatch):
         list(stream)
 
 
