@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -43,8 +45,6 @@ def check(name: str) -> None:
     Raises:
         UnknownNameError, MissingExtraError
     """
-    import importlib.util
-
     if name not in TRACKERS:
         raise UnknownNameError("tracker", name, TRACKERS)
     if importlib.util.find_spec(name) is None:
@@ -143,6 +143,8 @@ def _log_mlflow(run: Run, metrics: dict[str, float], files: list[Path]) -> str:
         raise MissingExtraError("--log mlflow", "mlflow") from None
     where = ""
     try:
+        if folder := _mlflow_folder():
+            mlflow.set_tracking_uri(folder)
         with mlflow.start_run(run_name=run.name or run.id) as logged:
             mlflow.set_tag("ratchet.run_id", run.id)
             # a parameter has 6,000 characters at most: the whole goes into a file
@@ -157,6 +159,18 @@ def _log_mlflow(run: Run, metrics: dict[str, float], files: list[Path]) -> str:
     except (MlflowException, OSError) as error:
         raise TrackerError(_refused("MLflow", error)) from None
     return where
+
+
+def _mlflow_folder() -> str | None:
+    """`./mlruns` as a URI where nothing else is set and MLflow's database has no driver here; else None."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    chosen = None
+    if not uri and importlib.util.find_spec("sqlalchemy") is None:  # as with mlflow-skinny alone
+        chosen = uri = (Path.cwd() / "mlruns").as_uri()
+    if uri and (uri.startswith("file:") or "://" not in uri):
+        # MLflow 3 refuses folders unless told that one is meant
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return chosen
 
 
 def _key(name: str) -> str:

@@ -59,14 +59,23 @@ def killed_and_resumed(folder: Path, server: SimulatedServer, draw: random.Rando
             break
         time.sleep(draw.random() * 0.02)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         in_flight.append(server.stats().in_flight)
         check_store(folder)
         process = start(folder, url, "--resume")
-    output, errors = process.communicate(timeout=110)
+    try:
+        output, errors = process.communicate(timeout=110)
+    except subprocess.TimeoutExpired:
+        end(process)
+        raise
     assert process.returncode == 0, errors
     assert json.loads(output)["state"] == "finished"
     return in_flight
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def check_store(folder: Path) -> None:

@@ -6,6 +6,7 @@ from ratchet.errors import ConfigError
 from ratchet.llm_validator import load
 from ratchet.llm_validator.configs import OlderConfig
 from ratchet.records import Extraction
+
 from .conftest import Folder, Json, article, tool
 
 
@@ -43,7 +44,11 @@ def test_an_unknown_key_warns_once_with_its_line_and_the_nearest_name(folder: Fo
 
 
 def test_a_key_that_stands_twice_warns_and_the_last_one_counts(folder: Folder) -> None:
-    text = folder.config(article()).read_text().replace('"project": "bank",', '"project": "x",\n  "project": "bank",')
+    text = (
+        folder.config(article())
+        .read_text()
+        .replace('"project": "bank",', '"project": "x",\n  "project": "bank",')
+    )
     config = load(folder.write("config.json", text))
     assert config.project == "bank"
     assert config.warnings[0].endswith("config.json:3, project: stands twice; the last one counts")
@@ -52,20 +57,39 @@ def test_a_key_that_stands_twice_warns_and_the_last_one_counts(folder: Folder) -
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"controller_config": {"parallelism": 0}}, "controller_config.parallelism: found 0, expected a whole number"),
-        ({"controller_config": {"use_streaming": "yes"}}, "use_streaming: found 'yes', expected true or false"),
+        (
+            {"controller_config": {"parallelism": 0}},
+            "controller_config.parallelism: found 0, expected a whole number",
+        ),
+        (
+            {"controller_config": {"use_streaming": "yes"}},
+            "use_streaming: found 'yes', expected true or false",
+        ),
         ({"dataset_config": {"data_path": None}}, "dataset_config.data_path: is missing or empty"),
         ({"dataset_config": {"data_path": 3}}, "dataset_config.data_path: found 3, expected text"),
         ({"prompt_config": {"name": None, "nam": "classify"}}, "prompt_config.name: is missing or empty"),
         ({"client_config": {"name": None}}, "client_config: names no client"),
         ({"client_config": {"model_name": ""}}, "client_config.model_name: is missing"),
-        ({"client_config": {"model_options": [1]}}, "client_config.model_options: found [1], expected an object"),
+        (
+            {"client_config": {"model_options": [1]}},
+            "client_config.model_options: found [1], expected an object",
+        ),
+        (
+            {"controller_config": {"save_path": "a\0b"}},
+            "save_path: 'a\\x00b' holds a character that no text may hold",
+        ),
         ({"task_config": "tickets"}, "task_config: found 'tickets', expected an object"),
         ({"evaluator_config": {"metrics": {}}}, ""),
-        ({"evaluator_config": {"metrics": [{"type": "latencey"}]}}, "metrics[0].type: 'latencey', expected one of"),
+        (
+            {"evaluator_config": {"metrics": [{"type": "latencey"}]}},
+            "metrics[0].type: 'latencey', expected one of",
+        ),
         ({"evaluator_config": {"metrics": [{"aspect": "qa"}]}}, "metrics[0].type: is missing or empty"),
         ({"evaluator_config": {"metrics": ["cost"]}}, "metrics[0]: found 'cost', expected an object"),
-        ({"controller_config": {"extraction_config": {"type": "json_kee", "args": {}}}}, "Did you mean 'json_key'?"),
+        (
+            {"controller_config": {"extraction_config": {"type": "json_kee", "args": {}}}},
+            "Did you mean 'json_key'?",
+        ),
         (
             {"controller_config": {"extraction_config": {"type": "split", "args": {"delimiter": ","}}}},
             "extraction_config.args: extraction 'split' needs the argument 'index'",
@@ -76,7 +100,9 @@ def test_a_wrong_value_names_file_line_key_and_what_is_expected(
     folder: Folder, changes: dict[str, Json], says: str
 ) -> None:
     if not says:
-        assert loaded(folder, article(**changes)).metrics == ()  # an empty object is an empty list to many writers
+        assert (
+            loaded(folder, article(**changes)).metrics == ()
+        )  # an empty object is an empty list to many writers
         return
     with pytest.raises(ConfigError) as caught:
         loaded(folder, article(**changes))

@@ -65,7 +65,9 @@ def store(folder: Folder) -> Iterator[Store]:
     opened.close()
 
 
-def answered(folder: Folder, store: Store, config: Json) -> tuple[PreparedRun, Run, list[dict[str, str]], Json]:
+def answered(
+    folder: Folder, store: Store, config: Json
+) -> tuple[PreparedRun, Run, list[dict[str, str]], Json]:
     (prepared,) = to_runs([load(folder.config(config))])
     run = runs.run(prepared.task, prepared.arms, options=prepared.options, store=store)
     sheet, metrics, *_ = write_results(run, store, prepared)

@@ -52,13 +52,17 @@ def test_the_name_serves_where_there_is_no_aspect(folder: Folder) -> None:
 
 
 def test_an_unknown_aspect_names_the_known_ones(folder: Folder) -> None:
-    with pytest.raises(ConfigError, match=r"metrics\[0\]\.aspect: 'clasification-all' .*Did you mean 'classification-all'"):
+    with pytest.raises(
+        ConfigError, match=r"metrics\[0\]\.aspect: 'clasification-all' .*Did you mean 'classification-all'"
+    ):
         run_of(folder, accuracy("clasification-all"))
 
 
 def test_an_aspect_that_needs_a_label_says_so(folder: Folder) -> None:
     folder.write("data.csv", ",ticket\n0,x\n")
-    with pytest.raises(ConfigError, match=r"compares with the label: name its column in dataset_config\.label_col"):
+    with pytest.raises(
+        ConfigError, match=r"compares with the label: name its column in dataset_config\.label_col"
+    ):
         run_of(folder, accuracy("classification-all"), dataset_config={"label_col": None})
 
 
@@ -78,19 +82,29 @@ def test_a_judge_without_a_model_is_the_model_under_test_and_the_notes_say_so(fo
 
 def test_arms_without_a_judge_of_their_own_are_judged_by_the_baseline(folder: Folder) -> None:
     metrics = {"metrics": [accuracy("codegen")]}
-    configs = [article(evaluator_config=metrics), article(evaluator_config=metrics, client_config={"model_name": "b"})]
+    configs = [
+        article(evaluator_config=metrics),
+        article(evaluator_config=metrics, client_config={"model_name": "b"}),
+    ]
     (run,) = to_runs([load(folder.config(c, f"{n}.json")) for n, c in enumerate(configs)], environ={})
     assert [scorer.settings["model"] for scorer in run.task.scorers] == ["openai/gpt-4o-mini"]
     assert run.warnings == ()
 
 
 @pytest.mark.parametrize("version", ["prompt_version", "prompt_verions"])
-def test_a_named_judge_prompt_is_used_and_both_spellings_of_its_version_are_known(folder: Folder, version: str) -> None:
-    folder.write("judges.yaml", "- name: strict\n  user: {value: 'Rate {generated_code_answer} for {user_request}'}\n")
+def test_a_named_judge_prompt_is_used_and_both_spellings_of_its_version_are_known(
+    folder: Folder, version: str
+) -> None:
+    folder.write(
+        "judges.yaml", "- name: strict\n  user: {value: 'Rate {generated_code_answer} for {user_request}'}\n"
+    )
     kwargs = {**JUDGE, "prompt_name": "strict", "prompt_path": "judges.yaml", version: "2"}
     run = run_of(folder, accuracy("codegen", **kwargs))
     prompt = codec.decode(Prompt, dict(run.task.scorers[0].settings["prompt"]))
-    assert (prompt.name, prompt.messages[0]["content"]) == ("strict", "Rate {generated_code_answer} for {user_request}")
+    assert (prompt.name, prompt.messages[0]["content"]) == (
+        "strict",
+        "Rate {generated_code_answer} for {user_request}",
+    )
     assert run.warnings == ()
     assert not any("built-in" in note for note in run.notes)
 
@@ -102,7 +116,9 @@ def test_a_judges_prompt_that_needs_what_is_not_there_is_told_with_its_place(fol
 
 
 def test_a_prompt_path_that_does_not_exist_names_the_key(folder: Folder) -> None:
-    with pytest.raises(ConfigError, match=r"metrics\[0\]\.kwargs\.prompt_path: there is no file 'gone\.yaml'"):
+    with pytest.raises(
+        ConfigError, match=r"metrics\[0\]\.kwargs\.prompt_path: there is no file 'gone\.yaml'"
+    ):
         run_of(folder, accuracy("codegen", **JUDGE, prompt_path="gone.yaml", prompt_name="x"))
 
 
@@ -137,7 +153,9 @@ def test_summarization_has_three_judges_each_with_its_own_options(folder: Folder
 
 
 @pytest.mark.parametrize(("aspect", "needs"), [("summarization", "original_content"), ("qa", "context")])
-def test_a_column_that_the_judge_needs_is_asked_for_before_any_call(folder: Folder, aspect: str, needs: str) -> None:
+def test_a_column_that_the_judge_needs_is_asked_for_before_any_call(
+    folder: Folder, aspect: str, needs: str
+) -> None:
     with pytest.raises(ConfigError, match=f"needs the variable '{needs}'"):
         run_of(folder, accuracy(aspect, **JUDGE))
 
@@ -167,7 +185,9 @@ def test_a_key_among_a_judges_options_goes_nowhere(folder: Folder) -> None:
         ("no call at all", False, False),
     ],
 )
-def test_function_calling_reads_json_and_python_literals(answer: str, function: bool, arguments: bool) -> None:
+def test_function_calling_reads_json_and_python_literals(
+    answer: str, function: bool, arguments: bool
+) -> None:
     example = Example(id="1", input={}, expected="{'name': 'f', 'parameters': {'x': 1}}")
     found = function_calling(Trace(id="0" * 32, output=answer, answer=answer), example)
     assert found["function_accuracy"].value is function

@@ -52,7 +52,7 @@ def test_a_tab_indented_file_and_escaped_pairs_are_read_as_python_reads_them() -
         ("[1,\n 2,\n]", 3, "a comma before the closing ']'"),
         ('{"a": 1\n "b": 2}', 2, "expected ',' or '}'"),
         ("{'a': 1}", 1, "names stand in double quotes"),
-        ('{\n"a": \'x\'}', 2, "text stands in double quotes"),
+        ("{\n\"a\": 'x'}", 2, "text stands in double quotes"),
         ('{"a": True}', 1, "JSON writes it true"),
         ('{"a": None}', 1, "JSON writes it null"),
         ('{"a": NaN}', 1, "a missing value is null"),

@@ -25,7 +25,9 @@ def only(folder: Folder, value: Json, environ: dict[str, str] | None = None) -> 
     return run, variant
 
 
-def test_configs_with_equal_task_and_dataset_become_arms_of_one_run_the_first_the_baseline(folder: Folder) -> None:
+def test_configs_with_equal_task_and_dataset_become_arms_of_one_run_the_first_the_baseline(
+    folder: Folder,
+) -> None:
     first = article()
     second = tool(client_config={"client_name": "anthropic", "model_name": "claude-haiku"})
     third = article(task_config={"name": "another"})
@@ -45,7 +47,10 @@ def test_another_dataset_or_inference_only_makes_another_run(folder: Folder) -> 
 
 def test_parallelism_sanity_test_and_streaming_become_options(folder: Folder) -> None:
     run, variant = only(
-        folder, article(dataset_config={"sanity_test": True}, controller_config={"use_streaming": True, "parallelism": 7})
+        folder,
+        article(
+            dataset_config={"sanity_test": True}, controller_config={"use_streaming": True, "parallelism": 7}
+        ),
     )
     assert (run.options.concurrency, run.options.limit) == (7, 3)
     assert variant.stream
@@ -93,7 +98,9 @@ def test_the_environment_points_a_file_elsewhere_untouched(folder: Folder) -> No
     environ = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OLLAMA_BASE_URL": "http://127.0.0.1:2"}
     run, variant = only(folder, article(client_config={"base_url": "https://example.org/v1"}), environ)
     assert variant.base_url == "http://127.0.0.1:1/v1"
-    assert any("OPENAI_BASE_URL is set" in note and "not at https://example.org/v1" in note for note in run.notes)
+    assert any(
+        "OPENAI_BASE_URL is set" in note and "not at https://example.org/v1" in note for note in run.notes
+    )
     local = {"name": "local", "base_url": "http://localhost:11434/api/chat"}
     _, variant = only(folder, article(client_config=local), environ)
     assert variant.base_url == "http://127.0.0.1:2/api/chat"
@@ -118,13 +125,17 @@ def test_model_options_land_where_the_wire_has_them(folder: Folder, name: str) -
 
 def test_bedrocks_own_nesting_is_read_too(folder: Folder) -> None:
     _, variant = only(
-        folder, article(client_config={"model_options": {"max_tokens": None, "inferenceConfig": {"maxTokens": 5}}})
+        folder,
+        article(client_config={"model_options": {"max_tokens": None, "inferenceConfig": {"maxTokens": 5}}}),
     )
     assert variant.params["max_tokens"] == 5
 
 
 def test_tools_and_response_format_have_their_own_place(folder: Folder) -> None:
-    options = {"tools": [{"type": "function", "function": {"name": "f"}}], "response_format": {"type": "json_object"}}
+    options = {
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_format": {"type": "json_object"},
+    }
     _, variant = only(folder, article(client_config={"model_options": options}))
     assert variant.tools == tuple(options["tools"])
     assert variant.response_format == {"type": "json_object"}
@@ -132,7 +143,9 @@ def test_tools_and_response_format_have_their_own_place(folder: Folder) -> None:
 
 
 def test_every_column_but_index_and_label_is_a_variable_whatever_its_name(folder: Folder) -> None:
-    folder.write("roles.csv", "n,input,id,group,split,expected,target,metadata,ticket,category\n5,a,b,c,d,e,f,g,h,i\n")
+    folder.write(
+        "roles.csv", "n,input,id,group,split,expected,target,metadata,ticket,category\n5,a,b,c,d,e,f,g,h,i\n"
+    )
     run, _ = only(folder, article(dataset_config={"data_path": "roles.csv"}))
     (example,) = datasets.examples(run.task.dataset)
     assert example.input == {
@@ -159,7 +172,9 @@ def test_the_label_may_be_absent(folder: Folder) -> None:
 
 
 def test_a_label_column_that_is_not_there_names_those_that_are(folder: Folder) -> None:
-    with pytest.raises(ConfigError, match=r"dataset_config\.label_col: data\.csv has no column 'klass'.*ticket, category"):
+    with pytest.raises(
+        ConfigError, match=r"dataset_config\.label_col: data\.csv has no column 'klass'.*ticket, category"
+    ):
         prepared(folder, article(dataset_config={"label_col": "klass"}))
 
 
@@ -172,7 +187,9 @@ def test_a_prompt_variable_without_a_column_is_told_before_any_call(folder: Fold
 
 
 def test_a_prompt_name_that_is_not_in_the_file_names_those_that_are(folder: Folder) -> None:
-    with pytest.raises(ConfigError, match=r"prompt_config\.name: .*no prompt named 'clasify'.*Did you mean 'classify'"):
+    with pytest.raises(
+        ConfigError, match=r"prompt_config\.name: .*no prompt named 'clasify'.*Did you mean 'classify'"
+    ):
         prepared(folder, article(prompt_config={"name": "clasify"}))
 
 
@@ -197,15 +214,21 @@ def test_paths_are_looked_for_from_the_working_directory_then_from_the_configs_f
     (run,) = to_runs([load(config)], environ={})
     assert run.task.dataset.path == str(elsewhere / "data.csv")
     (folder.path / "prompts.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"prompt_config\.path: there is no file 'prompts\.yaml' in .*elsewhere"):
+    with pytest.raises(
+        ConfigError, match=r"prompt_config\.path: there is no file 'prompts\.yaml' in .*elsewhere"
+    ):
         to_runs([load(config)], environ={})
 
 
 def test_arms_with_different_extractions_keep_their_own(folder: Folder) -> None:
     split: Json = {"extraction_config": {"type": "split", "args": {"delimiter": ":", "index": 0}}}
-    (run,) = prepared(folder, article(controller_config=split), article(client_config={"model_name": "other"}))
+    (run,) = prepared(
+        folder, article(controller_config=split), article(client_config={"model_name": "other"})
+    )
     assert run.task.extraction is None
-    assert {name: found.kind for name, found in run.task.arm_extraction.items()} == {"openai-gpt-4o-mini": "split"}
+    assert {name: found.kind for name, found in run.task.arm_extraction.items()} == {
+        "openai-gpt-4o-mini": "split"
+    }
     (same,) = prepared(folder, article(controller_config=split), article(controller_config=split))
     assert same.task.extraction is not None
     assert same.task.extraction.kind == "split"
@@ -215,7 +238,9 @@ def test_stability_sets_the_repeats_and_says_so(folder: Folder) -> None:
     run, _ = only(folder, article(evaluator_config={"metrics": [{"type": "stability"}]}))
     assert run.task.repeats == 5
     assert "stability: every row is asked 5 times" in run.notes
-    run, _ = only(folder, article(evaluator_config={"metrics": [{"type": "stability", "kwargs": {"repeats": 2}}]}))
+    run, _ = only(
+        folder, article(evaluator_config={"metrics": [{"type": "stability", "kwargs": {"repeats": 2}}]})
+    )
     assert run.task.repeats == 2
     with pytest.raises(ConfigError, match=r"metrics\[0\]\.kwargs\.repeats: found 0"):
         only(folder, article(evaluator_config={"metrics": [{"type": "stability", "kwargs": {"repeats": 0}}]}))
@@ -241,7 +266,9 @@ def test_a_folder_or_a_path_with_a_null_byte_is_refused_with_its_key(folder: Fol
             prepared(folder, article(dataset_config={"data_path": path}))
 
 
-def test_the_working_directory_may_be_given(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_directory_may_be_given(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.config(article())
     monkeypatch.chdir("/")
     (run,) = to_runs([load("config.json", root=tmp_path)], root=tmp_path, environ={})

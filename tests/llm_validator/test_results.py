@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ratchet import runs
+from ratchet.errors import ConfigError
 from ratchet.llm_validator import load, render_row, to_runs, write_results, wrong_rows
 from ratchet.llm_validator.prepared import PreparedRun
 from ratchet.ports import Store
@@ -44,7 +45,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedServer]:
 
 
 def done(folder: Folder, store: Store, *configs: Json) -> tuple[PreparedRun, Run]:
-    (prepared,) = to_runs([load(folder.config(value, f"{number}.json")) for number, value in enumerate(configs)])
+    (prepared,) = to_runs(
+        [load(folder.config(value, f"{number}.json")) for number, value in enumerate(configs)]
+    )
     return prepared, runs.run(prepared.task, prepared.arms, options=prepared.options, store=store)
 
 
@@ -75,7 +78,12 @@ def test_every_row_keeps_its_index_its_answer_and_its_scores(
     totals = json.loads(metrics.read_text())
     correctness = totals["accuracy"]["correctness"]
     assert (correctness["correct"], correctness["wrong"]) == (2, 2)
-    assert correctness["report"]["classes"]["card"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
+    assert correctness["report"]["classes"]["card"] == {
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+        "support": 1,
+    }
     assert correctness["report"]["classes"]["parcel"]["recall"] == 0.0
     assert set(totals["latency"]["latency_s"]) == {"mean", "min", "max", "n"}
     assert totals["cost"]["input_tokens"]["n"] == 4
@@ -136,7 +144,9 @@ def test_saved_inference_has_a_file_for_each_client(
 
 def test_repeats_are_rows_of_their_own(folder: Folder, store: Store, server: SimulatedServer) -> None:
     stability = {"metrics": [{"type": "stability", "kwargs": {"repeats": 2}}]}
-    prepared, run = done(folder, store, article(evaluator_config=stability, dataset_config={"sanity_test": True}))
+    prepared, run = done(
+        folder, store, article(evaluator_config=stability, dataset_config={"sanity_test": True})
+    )
     rows = table(write_results(run, store, prepared)[0])
     assert [(row["index"], row["repeat"]) for row in rows] == [
         (str(index), str(repeat)) for index in (10, 11, 12) for repeat in (0, 1)
@@ -155,7 +165,9 @@ def test_an_input_named_like_a_result_keeps_a_column_of_its_own(
 def test_names_from_a_config_never_lead_out_of_the_folder(
     folder: Folder, store: Store, server: SimulatedServer
 ) -> None:
-    config = article(project="../../up", task_config={"name": "/etc/x"}, client_config={"model_name": "a/../b"})
+    config = article(
+        project="../../up", task_config={"name": "/etc/x"}, client_config={"model_name": "a/../b"}
+    )
     prepared, run = done(folder, store, config)
     for path in write_results(run, store, prepared):
         assert path.resolve().is_relative_to(folder.path / "out")
@@ -188,3 +200,13 @@ def test_control_characters_of_a_model_reach_no_terminal(
     for row in wrong_rows(run, store):
         assert "\x1b" not in render_row(row, verbose=2)
         assert "\x07" not in render_row(row, verbose=2)
+
+
+def test_a_folder_that_can_not_be_written_to_is_named_with_its_key(
+    folder: Folder, store: Store, server: SimulatedServer
+) -> None:
+    prepared, run = done(folder, store, article(controller_config={"save_path": "data.csv/below"}))
+    with pytest.raises(
+        ConfigError, match=r"controller_config\.save_path: results can't be written to .*below"
+    ):
+        write_results(run, store, prepared)

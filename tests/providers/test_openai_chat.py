@@ -220,3 +220,11 @@ def test_reasoning_and_the_price_that_the_server_names_are_kept(wire: Wire) -> N
         0.00125,
         "stop",
     )
+
+
+def test_of_several_answers_the_first_one_counts(wire: Wire) -> None:
+    second = {"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]}
+    answered = wire.call(
+        "openai", ask(stream=True), sse(delta(content="one"), second, delta("stop"), done=True)
+    )
+    assert (answered.text, answered.finish_reason) == ("one", "stop")

@@ -130,3 +130,9 @@ def test_the_models_name_may_be_the_path(tmp_path: Path) -> None:
             await provider.aclose()
 
     assert asyncio.run(use()).text == "x"
+
+
+def test_ids_whose_hashes_meet_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratchet.providers.recorded._hash", lambda _: 7)
+    path = write_jsonl(tmp_path / "a.jsonl", {"id": "a", "output": "A"}, {"id": "b", "output": "B"})
+    assert [a.text for a in answers(path, ("b", 0), ("a", 0))] == ["B", "A"]

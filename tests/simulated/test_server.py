@@ -276,6 +276,7 @@ def test_hostile_bodies_are_refused_in_the_vendors_shape_and_never_end_the_serve
     bodies += [b'{"model": "m", "messages": "x"}', b'{"model": "m", "messages": []}', b"[" * 100_000]
     bodies += [b'{"model": "m", "messages": [{"role": "user", "content": 7}], "tools": [{}]}']
     bodies += [b'{"model": "m", "contents": [{"parts": 3}], "system": 3, "max_tokens": 1, "input": [{}]}']
+    bodies += [b'{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}], "input": "x"}']
     paths = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/api/chat"]
     paths += ["/v1beta/models/m:generateContent", "/v1beta/models/m:x", "/model/m/converse", "/api/embed"]
 
@@ -292,6 +293,37 @@ def test_hostile_bodies_are_refused_in_the_vendors_shape_and_never_end_the_serve
         assert (await post(server, http, body()))[0] == 200
 
     talk(work)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "function", "function": {"name": 3}}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"enum": 5}}}]},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"minimum": "x", "type": "integer"}},
+            }
+        },
+        {"messages": [{"role": "assistant", "tool_calls": ["x"]}]},
+        {"messages": [{"role": "user", "content": {"a": [None]}}]},
+        {"stop": [7], "max_tokens": 10**30},
+        {"seed": {"a": 10**40}},
+        {"tool_choice": {"function": 3}, "tools": [{"type": "function", "function": {"name": "f"}}]},
+    ],
+)
+@pytest.mark.parametrize("profile", [Profile(name="m"), Profile(name="m", tpm=10_000)])
+def test_odd_parameters_are_answered_or_refused_and_never_a_server_error(
+    more: dict[str, Any], profile: Profile
+) -> None:
+    async def work(server: SimulatedServer, http: aiohttp.ClientSession) -> tuple[int, str]:
+        status, _, text = await post(server, http, body() | more)
+        return status, text
+
+    status, text = talk(work, profiles=[profile], answers=AnswerKey())
+    assert status in (200, 400), text
+    assert isinstance(json.loads(text), dict)
 
 
 def test_a_server_in_a_thread_serves_code_that_is_not_async() -> None:

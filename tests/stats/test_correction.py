@@ -102,12 +102,9 @@ def test_the_difference_removes_a_bias_that_differs_between_arms() -> None:
     before, after = rng.normal(0, 1, 1000), rng.normal(0.3, 1, 1000)
     judged_before, judged_after = before + rng.normal(0, 0.3, 1000), after + 1.0 + rng.normal(0, 0.3, 1000)
     found = ppi_difference(
-        before[:200],
-        after[:200],
-        judged_before[:200],
-        judged_after[:200],
-        judged_before[200:],
-        judged_after[200:],
+        (before[:200], after[:200]),
+        (judged_before[:200], judged_after[:200]),
+        (judged_before[200:], judged_after[200:]),
     )
     assert not found.excludes(0.3)
     assert found.excludes(1.3)

@@ -85,9 +85,7 @@ def test_groups_widen_the_interval() -> None:
         quantile_interval(BEFORE * level, 0.5),
     )
     assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
-    spread = quantile_difference(
-        BEFORE, BEFORE * level, 0.5, before_units=groups.tolist(), after_units=groups.tolist()
-    )
+    spread = quantile_difference(BEFORE, BEFORE * level, 0.5, units=(groups, groups))
     rows = quantile_difference(BEFORE, BEFORE * level, 0.5)
     assert spread.high - spread.low > 1.3 * (rows.high - rows.low)
     assert spread.n_groups == 20
@@ -133,12 +131,12 @@ def test_merged_blocks_give_the_same_width_as_single_rows() -> None:
 def test_paired_rows_are_narrower_than_independent_arms_and_row_order_is_nothing() -> None:
     paired, apart = (
         quantile_difference(BEFORE, AFTER, 0.5),
-        quantile_difference(BEFORE, AFTER, 0.5, paired=False),
+        quantile_difference(BEFORE, AFTER, 0.5, units="independent"),
     )
     assert paired.high - paired.low < 0.8 * (apart.high - apart.low)
     order = RNG.permutation(400)
     assert quantile_difference(BEFORE[order], AFTER[order], 0.5) == paired
-    assert quantile_difference(BEFORE, AFTER[:300], 0.5, paired=False).n == 300
+    assert quantile_difference(BEFORE, AFTER[:300], 0.5, units="independent").n == 300
 
 
 def test_scaling_scales_and_ratios_do_not_change() -> None:
@@ -165,8 +163,8 @@ def test_coverage_of_the_difference(n: int, q: float) -> None:
 def test_input_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PairingError, match="400 and 10 rows"):
         quantile_difference(BEFORE, AFTER[:10], 0.5)
-    with pytest.raises(PairingError, match="one arm only"):
-        quantile_difference(BEFORE, AFTER, 0.5, before_units=list(range(400)))
+    with pytest.raises(PairingError, match="10 and 400 units for 400 and 400 rows"):
+        quantile_difference(BEFORE, AFTER, 0.5, units=(list(range(10)), list(range(400))))
     with pytest.raises(StatisticsError, match="q is 95"):
         quantile(BEFORE, 95)
     with pytest.raises(StatisticsError, match="is nan"):

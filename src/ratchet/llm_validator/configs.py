@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from ratchet import policy
+from ratchet import codec, policy
 from ratchet.errors import ConfigError, did_you_mean, dotted
 from ratchet.llm_validator import placed_json
 from ratchet.records import Extraction, Json
@@ -140,8 +140,8 @@ def find_file(name: str, config: OlderConfig, *place: str | int, root: Path | No
     Raises:
         ConfigError: In none of them.
     """
-    if "\0" in name:
-        raise config.error(f"{name!r} is not a path", *place)
+    if "\0" in name or codec.clean_text(name) != name:  # a judge's prompt_path is checked nowhere else
+        raise config.error(f"{name[:60]!r} is not a path", *place)
     given = Path(name).expanduser()
     above = config.path.absolute().parent
     folders = [root or Path.cwd(), above, *above.parents]
@@ -223,6 +223,8 @@ class _Reader:
             return None
         if not isinstance(value, str):
             raise self.error(f"found {_short(value)}, expected text", *place, key)
+        if "\0" in value or codec.clean_text(value) != value:
+            raise self.error(f"{_short(value)} holds a character that no text may hold", *place, key)
         return value
 
     def needed(self, section: Mapping[str, Json], place: Place, key: str) -> str:
@@ -269,7 +271,9 @@ class _Reader:
                 self.warn("is left out: keys are read from the environment only", *place, key)
             else:
                 inner = isinstance(value, dict)
-                kept[key] = self.without_secrets(cast("dict[str, Json]", value), (*place, key)) if inner else value
+                kept[key] = (
+                    self.without_secrets(cast("dict[str, Json]", value), (*place, key)) if inner else value
+                )
         return kept
 
     def metrics(self, section: dict[str, Json]) -> tuple[Metric, ...]:

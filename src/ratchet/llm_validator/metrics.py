@@ -95,7 +95,7 @@ def _unknown(metric: Metric, known: Known, context: Context, wanted: Wanted) -> 
     for key in metric.kwargs:
         if key not in known:
             near = did_you_mean(key, known)
-            message = f"is not known, and ignored. Known: {', '.join(known)}.{near}"
+            message = f"is not known, and ignored. Known: {', '.join(known) or 'none'}.{near}"
             wanted.warnings.append(str(context.config.error(message, *metric.place, "kwargs", key)))
 
 

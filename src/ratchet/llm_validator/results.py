@@ -97,6 +97,7 @@ def write_results(
             tab or a carriage return); numbers stay as they are. The store and the JSON hold the exact text.
     """
     names = _score_names(run, store)
+    judge = _judge_cost(run, store)
     written: list[Path] = []
     inference: set[Path] = set()
     for arm, config in prepared.configs.items():
@@ -104,31 +105,49 @@ def write_results(
             continue
         folder = (root or Path.cwd()) / (config.save_path or DEFAULT_FOLDER)
         home = folder / _safe(config.project) / _safe(config.task) / _safe(arm)
-        paths = [home / f"{run.id}.csv"]
-        if config.save_inference:
-            paths.append(_inference_path(folder, config, arm, inference))
+        kept = _inference_path(folder, config, arm, inference) if config.save_inference else None
         totals = Totals()
-        with ExitStack() as stack:
-            sheets = [
-                stack.enter_context(_sheet(paths[0], _columns(run, config, store, names), spreadsheet_safe))
-            ]
-            if config.save_inference:
-                sheets.append(
-                    stack.enter_context(_sheet(paths[1], _columns(run, config, store, ()), spreadsheet_safe))
-                )
-            for row in rows(run, store, arm=arm):
-                cells = _cells(row)
-                for sheet in sheets:
-                    sheet.write(cells)
-                totals.add(row.trace, row.scores)
-        totals.judge_cost_usd, totals.judge_calls = _judge_cost(run, store)
-        metrics = home / f"{run.id}.metrics.json"
-        described = {"run": run.id, "arm": arm, "notes": list(prepared.notes), **totals.summary()}
-        _write_json(metrics, described)
-        kept = home / f"{run.id}.config.json"
-        _write_json(kept, {"file": config.path.name, **config.data})
-        written += [*paths[:1], metrics, kept, *paths[1:]]
+        totals.judge_cost_usd, totals.judge_calls = judge
+        try:
+            sheets = _write_sheets(
+                run, store, arm, home / f"{run.id}.csv", kept, names, totals, spreadsheet_safe
+            )
+            metrics, copy = home / f"{run.id}.metrics.json", home / f"{run.id}.config.json"
+            _write_json(
+                metrics, {"run": run.id, "arm": arm, "notes": list(prepared.notes), **totals.summary()}
+            )
+            _write_json(copy, {"file": config.path.name, **config.data})
+        except OSError as error:
+            raise config.error(
+                f"results can't be written to {folder}: {error}. The run is complete in the store",
+                "controller_config", "save_path",
+            ) from None  # fmt: skip
+        written += [sheets[0], metrics, copy, *sheets[1:]]
     return written
+
+
+def _write_sheets(
+    run: Run,
+    store: Store,
+    arm: str,
+    path: Path,
+    inference: Path | None,
+    names: Sequence[str],
+    totals: Totals,
+    spreadsheet_safe: bool,
+) -> list[Path]:
+    """One arm's rows, written and added up in one pass; the files."""
+    columns = {path: _columns(run, names)}
+    if inference is not None:
+        columns[inference] = _columns(run, ())
+    with ExitStack() as stack:
+        sheets = [stack.enter_context(_sheet(file, of, spreadsheet_safe)) for file, of in columns.items()]
+        for row in rows(run, store, arm=arm):
+            cells = _cells(row)
+            for sheet in sheets:
+                sheet.write(cells)
+            totals.add(row.trace, row.scores)
+    return list(columns)
 
 
 def _judge_cost(run: Run, store: Store) -> tuple[float | None, int]:
@@ -157,7 +176,7 @@ def _score_names(run: Run, store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys(score.name for score in store.scores(run.id)))
 
 
-def _columns(run: Run, config: OlderConfig, store: Store, names: Sequence[str]) -> list[str]:
+def _columns(run: Run, names: Sequence[str]) -> list[str]:
     example = next(iter(datasets.examples(run.task.dataset, limit=1)), None)
     given = example.input if example is not None and isinstance(example.input, Mapping) else {"input": None}
     inputs = [_input_name(name) for name in given]
@@ -168,7 +187,18 @@ def _columns(run: Run, config: OlderConfig, store: Store, names: Sequence[str]) 
 
 
 _TAKEN = frozenset(
-    {"index", "repeat", "messages", "response", "extracted_response", "label", "success", "error", "model", "trace_id"}
+    {
+        "index",
+        "repeat",
+        "messages",
+        "response",
+        "extracted_response",
+        "label",
+        "success",
+        "error",
+        "model",
+        "trace_id",
+    }
 ).union(_FACTS)
 
 

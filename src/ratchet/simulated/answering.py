@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -14,6 +16,7 @@ from aiohttp import web
 from ratchet import codec
 from ratchet.errors import CodecError, ConfigError, UnknownNameError
 from ratchet.ports import Usage
+from ratchet.records import Json
 from ratchet.simulated.calls import Call, InvalidRequestError, Refused, Wire
 from ratchet.simulated.counts import Received
 from ratchet.simulated.faults import (
@@ -53,9 +56,12 @@ class Answering:
     async def respond(self) -> web.StreamResponse:
         """The response, already sent where it streams or goes wrong."""
         try:
-            call, fault = self._call()
+            return await self._respond()
         except InvalidRequestError as error:
             return self._refuse(Refused(status=error.status, message=str(error), param=error.param))
+
+    async def _respond(self) -> web.StreamResponse:
+        call, fault = self._call()
         model = self.server.models.get(call.model) or self.server.default
         if fault is None and (wait_s := self._wait_s(call, model)):
             message = f"Rate limit reached for {call.model}. Please try again in {wait_s:.3g}s."
@@ -73,17 +79,14 @@ class Answering:
         try:
             body = orjson.loads(self.body)
         except orjson.JSONDecodeError:
-            try:
-                body = codec.parse(self.body)
-            except CodecError as error:
-                message = f"We could not parse the JSON body of your request: {error}"
-                raise InvalidRequestError(message) from None
+            body = _parse_slowly(self.body)
         if not isinstance(body, dict):
             raise InvalidRequestError("The body of the request must be a JSON object.")
         path: Mapping[str, str] = self.request.match_info
         if path and "alt" in self.request.query:
             path = {**path, "alt": self.request.query["alt"]}
-        call = self.wire.parse(cast("dict[str, Any]", body), path)
+        with _readable():
+            call = self.wire.parse(cast("dict[str, Any]", body), path)
         name, fault = split_model(call.model) if "+" in call.model else (call.model, None)
         received = self.received
         received.model = name
@@ -109,7 +112,8 @@ class Answering:
     def _wait_s(self, call: Call, model: SimulatedModel) -> float:
         if model.profile.rpm is None and model.profile.tpm is None:
             return 0.0
-        tokens = count_input_tokens(call.messages, call.tools)
+        with _readable():
+            tokens = count_input_tokens(call.messages, call.tools)
         return self.server.rates.admit(call.model, model.profile, tokens)
 
     def _refuse(self, refused: Refused, *, retry: str = "none") -> web.Response:
@@ -125,14 +129,15 @@ class Answering:
         if not call.generates:
             rng = random.Random(f"{self.received.hash}/{self.received.nth}")
             return Plan(model=call.model, ttft_s=model.profile.ttft_s.draw(rng))
-        return model.respond(
-            call.messages,
-            call.params,
-            tools=call.tools,
-            response_format=call.response_format,
-            repeat=self.server.counts.repeat(self.received, whole=whole),
-            model=call.model,
-        )
+        with _readable():
+            return model.respond(
+                call.messages,
+                call.params,
+                tools=call.tools,
+                response_format=call.response_format,
+                repeat=self.server.counts.repeat(self.received, whole=whole),
+                model=call.model,
+            )
 
     async def _answer(self, call: Call, model: SimulatedModel, fault: Fault | None) -> web.StreamResponse:
         plan = self._plan(call, model, whole=fault is None)
@@ -142,7 +147,7 @@ class Answering:
             return await self._stream(call, plan, fault)
         if delay_s := plan.latency_s:
             await asyncio.sleep(delay_s)
-        body = orjson.dumps(self.wire.whole(call, plan))
+        body = _dumps(self.wire.whole(call, plan))
         if fault is not None and fault.kind in ("malformed", "malformed_json"):
             body = spoil_json(body)
         if fault is not None and fault.kind in ("cut", "drip", "close"):
@@ -243,6 +248,34 @@ class Answering:
     def _close(self) -> None:
         if self.request.transport is not None:
             self.request.transport.close()
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """What a hostile request breaks deep inside is that request's fault."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        message = f"The request can't be understood: {type(error).__name__}: {error}"
+        raise InvalidRequestError(message) from None
+
+
+def _parse_slowly(data: bytes) -> Json:
+    """What orjson does not take: integers past 64 bits; else raises InvalidRequestError."""
+    try:
+        body = codec.parse(data)
+        json.dumps(body, ensure_ascii=False).encode()
+    except (CodecError, UnicodeEncodeError) as error:
+        message = f"We could not parse the JSON body of your request: {error}"
+        raise InvalidRequestError(message) from None
+    return body
+
+
+def _dumps(content: Json) -> bytes:
+    try:
+        return orjson.dumps(content)
+    except TypeError:  # integers past 64 bits, echoed
+        return json.dumps(content).encode()
 
 
 def _change(plan: Plan, fault: Fault) -> Plan:

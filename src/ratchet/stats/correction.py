@@ -14,6 +14,7 @@ from ratchet.stats._special import normal_quantile, t_quantile
 from ratchet.stats.intervals import Interval
 from ratchet.stats.means import FEW_GROUPS, t_interval, t_p
 
+ArmPair = tuple[ArrayLike, ArrayLike]
 MIN_LABELS = 30
 UNSTABLE_BELOW = 0.3
 
@@ -187,12 +188,9 @@ def _labels_only(y: FloatArray, groups: Ids | None, level: float, null: float) -
 
 
 def ppi_difference(
-    labels_before: ArrayLike,
-    labels_after: ArrayLike,
-    judged_before: ArrayLike,
-    judged_after: ArrayLike,
-    unlabelled_before: ArrayLike,
-    unlabelled_after: ArrayLike,
+    labels: ArmPair,
+    judged: ArmPair,
+    unlabelled: ArmPair,
     *,
     groups: Ids | None = None,
     unlabelled_groups: Ids | None = None,
@@ -201,19 +199,24 @@ def ppi_difference(
 ) -> Interval:
     """The paired human difference `after - before` from few labelled pairs and many judged ones (PPI++).
 
+    Each argument is (before, after); `judged` are the judge's scores of the labelled items, `unlabelled` of the rest.
+
     Both arms of an item are labelled together; the judge's bias may differ between the arms. Source: `ppi_mean` on
     the differences.
 
     >>> rng = np.random.default_rng(0)
     >>> before = rng.normal(0, 1, 400); after = before + 0.5 + rng.normal(0, 0.2, 400)
-    >>> found = ppi_difference(before[:80], after[:80], before[:80], after[:80] + 0.3, before[80:], after[80:] + 0.3)
+    >>> judged = after + 0.3
+    >>> found = ppi_difference(
+    ...     (before[:80], after[:80]), (before[:80], judged[:80]), (before[80:], judged[80:])
+    ... )
     >>> found.low < 0.5 < found.high
     True
     """
     pairs = (
-        (labels_before, labels_after, "labels"),
-        (judged_before, judged_after, "judged"),
-        (unlabelled_before, unlabelled_after, "unlabelled"),
+        (*labels, "labels"),
+        (*judged, "judged"),
+        (*unlabelled, "unlabelled"),
     )
     differences: list[FloatArray] = []
     for before, after, name in pairs:

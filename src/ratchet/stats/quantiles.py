@@ -25,6 +25,7 @@ from ratchet.stats.intervals import Interval
 from ratchet.stats.means import FEW_GROUPS, SMALL_N, group_sums, grouped_mean
 
 Scale = Literal["difference", "ratio"]
+Units = tuple[Ids, Ids] | Literal["paired", "independent"]
 _GRID = 512
 _WINDOW_SD = 6.0
 _DRAW_CHUNK = 500
@@ -167,22 +168,21 @@ def _drawn_quantiles(x: FloatArray, blocks: IntArray, weights: FloatArray, q: fl
     return np.where(total > 0, _blend(grid[lower], grid[upper], share), np.nan)
 
 
-def _as_units(
-    before: FloatArray, after: FloatArray, before_units: Ids | None, after_units: Ids | None, paired: bool
-) -> tuple[IntArray, IntArray, int]:
-    if (before_units is None) != (after_units is None):
-        raise PairingError(
-            "Units are given for one arm only; expected before_units and after_units, or neither."
-        )
-    if before_units is not None and after_units is not None:
-        joined = [*list(before_units), *list(after_units)]
-        codes, keys = as_codes(joined, len(before) + len(after), "units")
-        return codes[: len(before)], codes[len(before) :], len(keys)
-    if not paired:
+def _as_units(before: FloatArray, after: FloatArray, units: Units) -> tuple[IntArray, IntArray, int]:
+    """The unit of each row of both arms, and how many units they share (0: the arms are drawn apart)."""
+    if units == "independent":
         return _ranks(np.argsort(before, kind="stable")), _ranks(np.argsort(after, kind="stable")), 0
+    if units != "paired":
+        first, second = units
+        if len(first) != len(before) or len(second) != len(after):
+            raise PairingError(
+                f"There are {len(first)} and {len(second)} units for {len(before)} and {len(after)} rows; expected one a row."
+            )
+        codes, keys = as_codes([*list(first), *list(second)], len(before) + len(after), "units")
+        return codes[: len(before)], codes[len(before) :], len(keys)
     if len(before) != len(after):
         raise PairingError(
-            f"The arms have {len(before)} and {len(after)} rows; expected equal lengths, units, or paired=False."
+            f"The arms have {len(before)} and {len(after)} rows; expected equal lengths, units, or 'independent'."
         )
     # A fixed order, so that shuffled rows give the same draws.
     ranks = _ranks(np.lexsort((after, before)))
@@ -230,9 +230,7 @@ def quantile_difference(
     after: ArrayLike,
     q: float,
     *,
-    before_units: Ids | None = None,
-    after_units: Ids | None = None,
-    paired: bool = True,
+    units: Units = "paired",
     scale: Scale = "difference",
     level: float = 0.95,
     draws: int = 1999,
@@ -240,8 +238,8 @@ def quantile_difference(
 ) -> Interval:
     """The difference (or ratio) of the two arms' q-quantiles, after against before, with a percentile bootstrap.
 
-    What is resampled are units (examples, groups, blocks of time), whole and jointly in both arms; without units, row i
-    of both arms is one unit, or every row its own when `paired` is false. Above 2,000 units they are merged into random
+    What is resampled are units, whole and jointly in both arms: row i of both arms ("paired"), every row on its own
+    ("independent"), or the given ids of each arm's rows (examples, groups, blocks of time). Above 2,000 units they are merged into random
     blocks, which are independent too, so time grows only with the sort. Failures are +infinity: a quantile that falls
     on them is infinite, and where both do the difference is undetermined and the interval says so. For p99, ask for
     n >= 1000. Source: Efron, Tibshirani 1993, chapter 13; random groups: Wolter 2007, chapter 2.
@@ -254,13 +252,13 @@ def quantile_difference(
     """
     first, second = as_values(before, "before", infinite=True), as_values(after, "after", infinite=True)
     check_level(level)
-    units = _as_units(first, second, before_units, after_units, paired)
-    drawn = _draw(first, second, units, _check_q(q), draws, seed)
+    codes = _as_units(first, second, units)
+    drawn = _draw(first, second, codes, _check_q(q), draws, seed)
     contrast = _contrast(drawn[0], drawn[1], scale)
     low, high = percentile_limits(contrast, level)
     point = float(_contrast(np.array([quantile(first, q)]), np.array([quantile(second, q)]), scale)[0])
     n = min(len(first), len(second))
-    n_units = units[2] or n
+    n_units = codes[2] or n
     undetermined = math.isnan(point)
     return Interval(
         estimate=(0.0 if scale == "difference" else 1.0) if undetermined else point,
