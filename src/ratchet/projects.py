@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -158,7 +158,13 @@ def load(path: Path) -> Project:
     return dataclasses.replace(project, variants=variants)
 
 
-def job(project: Project, name: str | None = None, *, on_bad_row: str | None = None) -> Job:
+def job(
+    project: Project,
+    name: str | None = None,
+    *,
+    on_bad_row: str | None = None,
+    on_problem: Callable[[Exception], None] | None = None,
+) -> Job:
     """The task of this name (or the only one) with its dataset loaded, scorers found and arms chosen."""
     name = name or _only_task(project)
     if name not in project.file.tasks:
@@ -176,7 +182,7 @@ def job(project: Project, name: str | None = None, *, on_bad_row: str | None = N
     extraction, by_arm = _extractions(project, section, at)
     task = Task(
         name=name,
-        dataset=_dataset(project, section.dataset, (*at, "dataset"), name),
+        dataset=_dataset(project, section.dataset, (*at, "dataset"), name, on_problem),
         scorers=tuple(
             _each(project, section.scorers, (*at, "scorers"), lambda s: scores.resolve(s, root=project.root))
         ),
@@ -249,12 +255,16 @@ def _arms(project: Project, section: TaskSection, at: tuple[str | int, ...]) -> 
 
 
 def _dataset(
-    project: Project, section: str | DatasetSection, at: tuple[str | int, ...], name: str
+    project: Project,
+    section: str | DatasetSection,
+    at: tuple[str | int, ...],
+    name: str,
+    on_problem: Callable[[Exception], None] | None,
 ) -> Dataset:
     section = DatasetSection(path=section) if isinstance(section, str) else section
     try:
         return datasets.load(
-            project.root / section.path,
+            "-" if section.path == "-" else project.root / section.path,
             id=section.id,
             input=_column(section.input),
             expected=_column(section.expected),
@@ -265,6 +275,8 @@ def _dataset(
             name=name,
             format=section.format,
             on_bad_row=section.on_bad_row,
+            on_problem=on_problem,
+            cache_folder=project.root / ".ratchet" / "stdin",
         )
     except ConfigError as error:
         raise _placed(error.message, project.path, project.lines, at) from error

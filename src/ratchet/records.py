@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Json: TypeAlias = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
@@ -99,6 +102,13 @@ class Dataset(_Record):
     skipped: int = 0
     """Bad rows left out under `on_bad_row="skip"`."""
     on_bad_row: Literal["stop", "skip"] = "stop"
+
+    @classmethod
+    def load(cls, path: str | Path, **settings: Any) -> Dataset:
+        """The manifest of the examples in a file: `datasets.load`, where its settings are described."""
+        from ratchet import datasets  # the one door from a record to a verb: it is what people type
+
+        return datasets.load(path, **settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -349,7 +349,7 @@ def _score(name: str, scores: _Scores, rows: _Rows, arm: int) -> ScoreSummary | 
         scored=int(scored.sum()),
         unscored=int((~scored).sum()),
         reasons=_most_common(scores.words, words[~scored], 3),
-        counts=_most_common(scores.words, words[scored], 20) if kind == "labels" else {},
+        counts=_most_common(scores.words, words[scored], 20) if kind == "labels" and not labelled else {},
         by_label=tuple(measures.label_table(labelled)) if labelled else (),
         measures=measures.of_labels(labelled) if labelled else {},
     )
@@ -416,9 +416,13 @@ def _worst(rows: _Rows, scored: Mapping[str, _Scores], store: Store, count: int)
         top = float(numbers.max()) if len(numbers) and numbers.max() > 0 else 1.0
         missed = np.where(np.isnan(scores.value[known]), 1.0, 1 - scores.value[known] / top)
         np.add.at(loss, scores.row[known], np.maximum(missed, 0.0))
-    for index in np.argsort(-loss, kind="stable")[:count].tolist():
-        if loss[index] <= 0:
+    seen: set[int] = set()
+    for index in np.argsort(-loss, kind="stable").tolist():
+        if loss[index] <= 0 or len(seen) >= count:
             return
+        if rows.example[index] in seen:  # one row an example: repeats and arms tend to miss together
+            continue
+        seen.add(rows.example[index])
         trace = store.trace(rows.trace_id(index))
         if trace is None:
             continue

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ratchet.cli.options import echo_json, format_of, project_at, read_env, store_for, with_json, with_store
-from ratchet.errors import ConfigError
 
 if TYPE_CHECKING:
     from ratchet.ports import Store
@@ -123,7 +122,9 @@ def run(
     if given["output"] is not None:
         format_of(given["output"])
     if given["config_path"]:
-        return _run_older(given, store_at=store_at, env_file=env_file, as_json=as_json)
+        from ratchet.cli.older import run_older
+
+        return run_older(given, store_at=store_at, env_file=env_file, as_json=as_json)
     project = (
         project_at(project_file, needed=given["dataset"] is None)
         if given["dataset"] is None or project_file
@@ -152,7 +153,7 @@ def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
     from ratchet import projects
     from ratchet.errors import UnknownNameError
 
-    job = projects.job(project, given["task"], on_bad_row=given["on_bad_row"])
+    job = projects.job(project, given["task"], on_bad_row=given["on_bad_row"], on_problem=say_problem)
     arms = job.arms
     if given["only"]:
         for name in given["only"]:
@@ -186,6 +187,8 @@ def _from_options(given: Mapping[str, Any]) -> Order:
     dataset = datasets.load(
         path, **columns, format=given["data_format"], on_bad_row=given["on_bad_row"] or "stop",
         name="standard input" if path == "-" else Path(path).stem,
+        cache_folder=Path.cwd() / ".ratchet" / "stdin",
+        on_problem=say_problem,
     )  # fmt: skip
     arms = {model: Variant(model=model, prompt=given["prompt"]) for model in given["models"]}
     arms |= {target: Variant(target=target) for target in given["targets"]}
@@ -240,7 +243,7 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
     planned = runs.plan(order.task, order.arms, options=options, place=place)
     _warn_skipped(order.task)
     if given["dry_run"]:
-        _show_plan(planned, options, as_json=as_json)
+        show_plan(planned, options, as_json=as_json)
         return 0
     run = execute_with_progress(planned, options, place)
     from ratchet import summaries
@@ -319,12 +322,18 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
 
 
+def say_problem(error: Exception) -> None:
+    """A bad row that is skipped, said as it is met."""
+    click.echo(f"Skipped: {error}", err=True)
+
+
 def _warn_skipped(task: Task) -> None:
     if task.dataset.skipped:
         click.echo(f"Note: {task.dataset.skipped} bad rows of {task.dataset.path} were skipped", err=True)
 
 
-def _show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
+def show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
+    """The plan, on standard output."""
     if as_json:
         arms = {
             arm.name: {
@@ -358,10 +367,3 @@ def _show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
         click.echo(f"Already done in this run: {len(planned.done):,} answers.")
     scorers = ", ".join(scorer.name for scorer in task.scorers) or "none"
     click.echo(f"Scorers: {scorers}. In flight at most: {options.concurrency}. Nothing was called.")
-
-
-def _run_older(
-    given: Mapping[str, Any], *, store_at: str | None, env_file: Path | None, as_json: bool
-) -> int:
-    """`--config-path`: the files of llm-validator, unchanged."""
-    raise ConfigError("--config-path is not wired yet")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ratchet.summaries import ArmSummary, Estimate, ScoreSummary, Summary, WorstRow
 
-LABEL_WIDTH = 20
+LABEL_WIDTH = 23
+COLUMN_WIDTH = 19
 
 
 def cell_width(text: str) -> int:
@@ -55,7 +56,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = 
 def render_summary(summary: Summary, *, width: int = 80) -> str:
     """A run in numbers: one column an arm, one block a dimension, then the worst rows and what to know."""
     arms = list(summary.arms.values())
-    per_block = max(1, (width - LABEL_WIDTH) // 19)
+    per_block = max(1, (width - LABEL_WIDTH) // COLUMN_WIDTH)
     title = " ".join(filter(None, [summary.task or "run", summary.name and f"({summary.name})"]))
     examples = max((arm.examples for arm in arms), default=0)
     lines = [f"{safe(title)}: {examples} examples, run {summary.run_id}", ""]
@@ -142,7 +143,7 @@ def _score_rows(arms: Sequence[ArmSummary], dimension: str) -> list[tuple[str, l
 def _label_f1(score: ScoreSummary | None, label: str) -> str:
     for row in score.by_label if score else ():
         if row.label == label:
-            return f"{_number(row.f1)} (n {row.support:,})"
+            return _number(row.f1)
     return ""
 
 

@@ -15,8 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from ratchet import codec
 from ratchet.datasets import readers
-from ratchet.datasets.manifests import examples as examples_of
-from ratchet.datasets.manifests import load
+from ratchet.datasets.manifests import examples as examples_of, load
 from ratchet.datasets.values import canonical
 from ratchet.errors import DatasetError, MissingExtraError, StoreError, UnknownNameError
 from ratchet.ports import Store

@@ -18,8 +18,7 @@ from ratchet import codec
 from ratchet.errors import StoreError
 from ratchet.ports import RefMove, RunRow, TraceFilter, TraceRow
 from ratchet.records import Json, Run, RunState, Score, Trace
-from ratchet.stores import sqlite_errors as errors
-from ratchet.stores import sqlite_rows as rows_of
+from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of
 from ratchet.stores.sqlite_rows import Row
 from ratchet.stores.sqlite_schema import connect, open_database
 from ratchet.stores.sqlite_writer import Call, Writer

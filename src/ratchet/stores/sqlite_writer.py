@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.errors import StoreError
-from ratchet.stores import sqlite_errors as errors
-from ratchet.stores import sqlite_rows as rows_of
+from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of
 from ratchet.stores.sqlite_rows import Rows
 
 Call = Callable[[sqlite3.Connection], Any]
