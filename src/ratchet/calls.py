@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ratchet import codec
+from ratchet import codec, policy
 from ratchet.errors import PromptError, ProviderError
 from ratchet.ports import Chunk, Provider, Request, Usage
 from ratchet.prices import cost_usd
@@ -124,6 +124,7 @@ async def attempt(provider: Provider, request: Request, limits: Limits) -> Outco
     first: float | None = None
     last: float | None = None
     streaming = request.stream
+    clock = asyncio.timeout(None)
     budget_s = min(limits.first_token_s, limits.total_s) if streaming else limits.total_s
     try:
         async with asyncio.timeout(budget_s) as clock:
@@ -140,20 +141,25 @@ async def attempt(provider: Provider, request: Request, limits: Limits) -> Outco
                 if chunk.text:
                     parts.append(chunk.text)
                 _note(outcome, chunk)
-    except TimeoutError:
-        waited = (
-            f"no first token within {budget_s:g} s"
-            if streaming and first is None
-            else f"no end within {limits.total_s:g} s"
-        )
-        outcome.failure = Failure(kind="timeout", message=waited)
-        outcome.retryable = True
     except ProviderError as error:
         outcome.failure = _failure(error)
         outcome.retryable = error.retryable
-    except Exception as error:  # a provider of the user's own may raise anything: it becomes data
-        message = codec.clean_text(f"{type(error).__name__}: {error}")[:500]
-        outcome.failure = Failure(kind="function", message=message)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        outcome.failure = _raised(error)  # the provider cancelled itself: no one else dropped this call
+    except (Exception, SystemExit) as error:  # a provider of the user's own may raise anything: it becomes data
+        if isinstance(error, TimeoutError) and clock.expired():
+            waited = (
+                f"no first token within {budget_s:g} s"
+                if streaming and first is None
+                else f"no end within {limits.total_s:g} s"
+            )
+            outcome.failure = Failure(kind="timeout", message=waited)
+            outcome.retryable = True
+        else:
+            outcome.failure = _raised(error)
     outcome.duration_s = time.perf_counter() - started
     outcome.text = codec.clean_text("".join(parts)) if parts else ""
     if outcome.failure is None:
@@ -205,10 +211,15 @@ def _note(outcome: Outcome, chunk: Chunk) -> None:
         outcome.metadata = {**outcome.metadata, **chunk.metadata}
 
 
+def _raised(error: BaseException) -> Failure:
+    message = policy.redact(codec.clean_text(f"{type(error).__name__}: {error}"))
+    return Failure(kind="function", message=message[:500])
+
+
 def _failure(error: ProviderError) -> Failure:
     return Failure(
         kind=error.kind,  # type: ignore[arg-type]
-        message=str(error),
+        message=policy.redact(codec.clean_text(str(error))),
         status=error.status,
         retry_after_s=error.retry_after_s,
         request_id=error.request_id,

@@ -359,22 +359,15 @@ class Engine:
         self._note_attempt(call, outcome)
         self._leave_lane(call, lane, outcome)
         failure = outcome.failure
-        if (
-            failure is not None
-            and outcome.retryable
-            and call.attempts <= call.limits.retries
-            and not self.stopped_hard
-        ):
-            if self._may_retry(call):
-                self._in_flight -= 1
+        again = failure is not None and outcome.retryable and call.attempts <= call.limits.retries
+        if again and self._may_retry(call):
+            self._in_flight -= 1
+            if self.stopped == "interrupted":  # the resume will try it, nobody waits for it now
+                self._abandon(call)
+            else:
                 self._retry_later(call, failure)
-                return
+            return
         await self._keep(call, self._trace(call, outcome))
-
-    @property
-    def stopped_hard(self) -> bool:
-        """Whether a person asked to stop: then a failed call is left to the resume rather than waited for."""
-        return self.stopped == "interrupted"
 
     def _from_cache(self, call: Call) -> Trace | None:
         if not self.settings.use_cache or call.attempts:
@@ -383,7 +376,8 @@ class Engine:
         if found is None:
             return None
         return found.replace(
-            id=call.trace_id, cached=True, ttft_s=None, latency_s=None, queue_s=None, spans=(), created_at=time.time(),
+            id=call.trace_id, cached=True, ttft_s=None, latency_s=None, queue_s=None, attempts=0, spans=(),
+            answer_error=None, created_at=time.time(),
             metadata={**found.metadata, "cached_from": found.id},
         )  # fmt: skip
 
@@ -401,7 +395,8 @@ class Engine:
         now_s = time.perf_counter()
         used = (outcome.usage.input_tokens or 0) + (outcome.usage.output_tokens or 0) if outcome else 0
         billed = outcome is not None and outcome.usage.input_tokens is not None
-        lane.finish(tokens_over=used - call.likely if billed or outcome is None else 0, now_s=now_s)
+        over = used - call.likely if billed or outcome is None else 0
+        lane.finish(tokens_over=over, now_s=now_s, sent=outcome is not None)
         if outcome is None:
             return
         failure = outcome.failure
@@ -417,9 +412,10 @@ class Engine:
             return True
         return self.ledger.fits(Amount(spent, 0))
 
-    def _retry_later(self, call: Call, failure: Failure) -> None:
+    def _retry_later(self, call: Call, failure: Failure | None) -> None:
         call.arm.progress.retried += 1
-        wait_s = policy.retry_wait_s(call.attempts, failure.retry_after_s, self._random.random())
+        named_s = failure.retry_after_s if failure else None
+        wait_s = policy.retry_wait_s(call.attempts, named_s, self._random.random())
         now_s = time.perf_counter()
         call.ready_s = now_s
         loop = asyncio.get_running_loop()

@@ -15,6 +15,9 @@ _DECREASE = 0.7
 _QUIET_S = 1.0
 """A second refusal within this time belongs to the same burst and does not lower the limit again."""
 
+LONGEST_PAUSE_S = 600.0
+"""However long a server asks for; `policy.retry_wait_s` waits no longer either."""
+
 
 @dataclass(slots=True)
 class Bucket:
@@ -86,9 +89,15 @@ class Lane(Generic[Waiting]):
         if self.tokens:
             self.tokens.take(tokens, now_s)
 
-    def finish(self, *, tokens_over: int, now_s: float) -> None:
-        """One call ended; `tokens_over` is what it used beyond the estimate (or below, negative)."""
+    def finish(self, *, tokens_over: int, now_s: float, sent: bool = True) -> None:
+        """One call ended; `tokens_over` is what it used beyond the estimate (or below, negative).
+
+        Args:
+            sent: False for a call that was never made, because its answer was known.
+        """
         self.in_flight -= 1
+        if self.requests and not sent:
+            self.requests.take(-1, now_s)
         if self.tokens and tokens_over:
             self.tokens.take(tokens_over, now_s)
 
@@ -102,4 +111,4 @@ class Lane(Generic[Waiting]):
             self.limit = max(1.0, min(self.limit, self.in_flight) * _DECREASE)
             self._lowered_at_s = now_s
         if retry_after_s:
-            self.paused_until_s = max(self.paused_until_s, now_s + retry_after_s)
+            self.paused_until_s = max(self.paused_until_s, now_s + min(retry_after_s, LONGEST_PAUSE_S))

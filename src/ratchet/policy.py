@@ -42,7 +42,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 def retry_wait_s(attempt: int, retry_after_s: float | None, draw: float) -> float:
     """Seconds to wait after this attempt (1 = the first) failed.
 
-    Exponential with full jitter, half a second doubling to a minute (Brooker, "Exponential backoff and jitter", 2015);
+    Exponential with full jitter, up to a second after the first, doubling to a minute (Brooker, "Exponential backoff and jitter", 2015);
     where the server named a time, that time and up to a tenth more, ten minutes at most.
 
     Args:
@@ -50,4 +50,4 @@ def retry_wait_s(attempt: int, retry_after_s: float | None, draw: float) -> floa
     """
     if retry_after_s is not None and retry_after_s > 0:
         return min(retry_after_s, 600.0) * (1 + draw / 10)
-    return draw * min(0.5 * 2**attempt, 60.0)
+    return draw * min(0.5 * 2 ** min(attempt, 7), 60.0)

@@ -6,6 +6,7 @@ The shape of the file is the dataclasses below; `schema()` gives it as JSON Sche
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from ratchet import checks, codec, datasets, extractions, scores, yaml12
+from ratchet import checks, codec, datasets, extractions, providers, scores, yaml12
 from ratchet.budgets import Budget
 from ratchet.errors import CodecError, ConfigError, RatchetError, UnknownNameError, dotted
 from ratchet.records import Dataset, Json, Limits, Price, Prompt, Task, Variant
+from ratchet.variants import resolve as resolve_variant
 
 FILE_NAME = "ratchet.yaml"
+MOST_CONCURRENT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +177,7 @@ def job(
         data = DatasetSection(path=section.dataset) if isinstance(section.dataset, str) else section.dataset
         section = dataclasses.replace(section, dataset=dataclasses.replace(data, on_bad_row=on_bad_row))
     at: tuple[str | int, ...] = ("tasks", name)
+    _check_numbers(project, section, at)
     arms = _arms(project, section, at)
     baseline = section.baseline or project.file.baseline or next(iter(arms))
     if baseline not in arms:
@@ -187,7 +191,7 @@ def job(
             _each(project, section.scorers, (*at, "scorers"), lambda s: scores.resolve(s, root=project.root))
         ),
         checks=tuple(_each(project, section.checks, (*at, "checks"), checks.resolve)),
-        repeats=_at_least_one(project, section.repeats, (*at, "repeats")),
+        repeats=section.repeats,
         extraction=extraction,
         arm_extraction=by_arm,
     )
@@ -200,6 +204,28 @@ def job(
         concurrency=section.concurrency,
         seed=section.seed,
     )
+
+
+def ready(project: Project, arms: Mapping[str, Variant]) -> dict[str, Variant]:
+    """These variants of the project with their prompts read and functions found.
+
+    Raises:
+        ConfigError: Something in one of them is wrong; names the file, line and key that it stands at.
+    """
+    return {name: _ready(project, name, variant) for name, variant in arms.items()}
+
+
+def _ready(project: Project, name: str, variant: Variant) -> Variant:
+    key = "model"
+    try:
+        if variant.model is not None:
+            providers.split_model(variant.model)
+        key = "target" if variant.target is not None else "prompt"
+        return resolve_variant(variant, root=project.root)
+    except RatchetError as error:
+        if isinstance(error, ConfigError) and error.file is not None:  # a prompt file's own place says more
+            raise
+        raise _placed(str(error), project.path, project.lines, ("variants", name, key)) from error
 
 
 def _only_task(project: Project) -> str:
@@ -310,10 +336,19 @@ def _each(
     return found
 
 
-def _at_least_one(project: Project, value: int, at: tuple[str | int, ...]) -> int:
-    if value < 1:
-        raise _placed(f"{value}, expected 1 or more", project.path, project.lines, at)
-    return value
+def _check_numbers(project: Project, section: TaskSection, at: tuple[str | int, ...]) -> None:
+    """Raise where a number of the task would let nothing start."""
+    ranges = {
+        "repeats": (1, math.inf), "concurrency": (1, MOST_CONCURRENT), "budget_tokens": (1, math.inf),
+        "budget_usd": (0, math.inf), "budget_minutes": (0, math.inf),
+    }  # fmt: skip
+    for name, (least, most) in ranges.items():
+        value = getattr(section, name)
+        if value is None or (least <= value <= most and value not in (0, math.inf)):
+            continue
+        expected = f"{least} or more" if least else "more than 0"
+        expected = f"{least} to {most:,}" if most < math.inf else expected
+        raise _placed(f"{value:g}, expected {expected}", project.path, project.lines, (*at, name))
 
 
 def _unknown(project: Project, kind: str, name: str, at: tuple[str | int, ...]) -> ConfigError:

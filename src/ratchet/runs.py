@@ -9,7 +9,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -32,13 +41,13 @@ from ratchet import (
     variants,
 )
 from ratchet.budgets import Amount, Budget, Ledger
-from ratchet.calls import request_for
+from ratchet.calls import Render, request_for
 from ratchet.engine import Arm, Control, Engine
 from ratchet.errors import PlanError, PromptError, RatchetError
 from ratchet.limits import Lane
 from ratchet.ports import Endpoint, Provider, Store, Usage
 from ratchet.progress import ArmProgress, Progress
-from ratchet.records import Example, Price, Run, Scorer, Task, Trace, Variant
+from ratchet.records import Example, Price, Prompt, Run, Scorer, Task, Trace, Variant
 
 if TYPE_CHECKING:
     from ratchet.providers.http import Http
@@ -233,7 +242,7 @@ def _estimate(run: Run, arms: Mapping[str, Variant], done: Mapping[plans.Key, st
     sampled = list(islice(selected(run), SAMPLED_FOR_ESTIMATE))
     planned: list[ArmPlan] = []
     for name, variant in arms.items():
-        render = prompts.compile(variant.prompt) if variant.prompt is not None else None
+        render = _render(variant)
         total_in = total_out = counted = 0
         for index, example in enumerate(sampled):
             try:
@@ -261,6 +270,11 @@ def _estimate(run: Run, arms: Mapping[str, Variant], done: Mapping[plans.Key, st
             )
         )
     return Plan(run=run, arms=tuple(planned), done=done, examples=count, budget=options.budget)
+
+
+def _render(variant: Variant) -> Render | None:
+    """The compiled prompt of a resolved variant."""
+    return prompts.compile(variant.prompt) if isinstance(variant.prompt, Prompt) else None
 
 
 def selected(run: Run) -> Iterator[Example]:
@@ -375,7 +389,7 @@ def replace_options(options: Options, **changes: Any) -> Options:
 
 
 @asynccontextmanager
-async def _placed(store: Store | str | Path | None, root: Path | None) -> AsyncIterator[Place]:
+async def _placed(store: Store | str | Path | None, root: Path | None) -> AsyncGenerator[Place]:
     folder = root or Path.cwd()
     if store is None or isinstance(store, (str, Path)):
         opened = stores.open_store(
@@ -392,7 +406,7 @@ async def _placed(store: Store | str | Path | None, root: Path | None) -> AsyncI
 @asynccontextmanager
 async def _engine(
     planned: Plan, options: Options, place: Place, control: Control | None
-) -> AsyncIterator[tuple[Engine, Progress]]:
+) -> AsyncGenerator[tuple[Engine, Progress]]:
     """An engine with its providers open."""
     run = planned.run
     progress = Progress(arms={arm.name: ArmProgress() for arm in planned.arms})
@@ -408,6 +422,7 @@ async def _engine(
     )
     from ratchet.providers.http import Http
 
+    _raise_file_limit(options.concurrency + 256)
     async with AsyncExitStack() as stack:
         bench = _Bench(await stack.enter_async_context(Http()), options, place, stack)
         twins = variants.twins({arm.name: arm.variant_id for arm in planned.arms})
@@ -430,6 +445,18 @@ async def _engine(
         if control is not None:
             control.engine = worker
         yield worker, progress
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Each call in flight holds a socket; the soft limit of many systems is 1,024 files."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 class _Bench:
@@ -464,7 +491,7 @@ class _Bench:
             provider=self._provider(variant, endpoint),
             lane=self._lanes[lane_key],
             endpoint_key=endpoint.key,
-            render=prompts.compile(variant.prompt) if variant.prompt is not None else None,
+            render=_render(variant),
             price=price,
             extract=extract,
             progress=progress,
@@ -473,9 +500,9 @@ class _Bench:
     def _provider(self, variant: Variant, endpoint: Endpoint) -> Provider:
         key = f"{endpoint.key} {variant.target or ''}"
         if key not in self._providers:
-            made = providers.make(endpoint, self._http, function=variant.function)
-            if hasattr(made, "aclose"):
-                self._stack.push_async_callback(made.aclose)
+            made = providers.make(endpoint, self._http, function=variant.function, root=self._place.root)
+            if close := getattr(made, "aclose", None):
+                self._stack.push_async_callback(close)
             self._providers[key] = made
         return self._providers[key]
 
@@ -509,7 +536,7 @@ def _count_done(planned: Plan, store: Store, progress: Progress) -> Amount:
 
 
 @asynccontextmanager
-async def _reporting(progress: Progress, report: Callable[[Progress], None] | None) -> AsyncIterator[None]:
+async def _reporting(progress: Progress, report: Callable[[Progress], None] | None) -> AsyncGenerator[None]:
     if report is None:
         yield
         return
@@ -573,11 +600,12 @@ async def ascore(
         providers.check_keys(_judges(chosen), place.environ)
         run = run.replace(task=run.task.replace(scorers=chosen))
         planned = Plan(run=run.replace(arms={}), arms=(), done={}, examples=0, budget=options.budget)
-        async with _engine(planned, options, place, None) as (worker, progress):
-            async with _reporting(progress, on_progress):
-                await _score_traces(
-                    _pairs(run, place.store, place.root), chosen, worker, place.store, options.concurrency
-                )
+        pairs = _pairs(run, place.store, place.root)
+        async with (
+            _engine(planned, options, place, None) as (worker, progress),
+            _reporting(progress, on_progress),
+        ):
+            await _score_traces(pairs, chosen, worker, place.store, options.concurrency)
         return run
 
 
@@ -672,7 +700,7 @@ def _in_new_loop(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 @contextmanager
-def interruptible(control: Control) -> Iterator[None]:
+def interruptible(control: Control) -> Generator[None]:
     """Ctrl-C asks the run to stop rather than breaking it off, while this is entered in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -386,7 +386,7 @@ def judge_now(scorer: Scorer, trace: Trace, example: Example) -> list[Score] | N
             value = function(trace, example, **scorer.settings)
         else:
             value = function(trace, **scorer.settings)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _failed(scorer, trace, error, shape)
     return to_scores(scorer, trace, value)
 

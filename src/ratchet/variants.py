@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,22 @@ def version_of(function: Callable[..., Any]) -> str:
 
 
 def importable(variant: Variant) -> bool:
-    """Whether another process could find this variant again: a lambda or a local function can't be."""
-    return variant.target is None or not ("<" in variant.target or variant.target.startswith("__main__:"))
+    """Whether another process could find this variant again.
+
+    A lambda or a local function can't be found, nor what is not the thing of that name in its module: an object
+    with state, a bound method, a partial.
+    """
+    if variant.target is None:
+        return True
+    module, _, path = variant.target.partition(":")
+    if "<" in path or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    if found is None or variant.function is None:  # a file, or not imported yet: it was asked for by name
+        return True
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is variant.function
 
 
 def twins(arms: Mapping[str, str]) -> dict[str, int]:

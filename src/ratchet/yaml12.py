@@ -47,7 +47,7 @@ def load_with_lines(text: str | bytes) -> tuple[Json, dict[Path, int]]:
     For a block of text (`|` or `>`) that is the line of its first character.
     """
     loader = _loader()(text)
-    with _Guard(loader):
+    with _Guard(loader, text):
         loader.get_event()
         if loader.check_event(_yaml().StreamEndEvent):
             return None, {}
@@ -75,7 +75,7 @@ def items(source: str | bytes | BinaryIO) -> Iterator[tuple[int, Json]]:
 def _stream(source: str | bytes | BinaryIO, *, split_lists: bool) -> Iterator[tuple[int, Json, None]]:
     yaml = _yaml()
     loader = _loader()(source)
-    with _Guard(loader):
+    with _Guard(loader, source):
         loader.get_event()
         while not loader.check_event(yaml.StreamEndEvent):
             loader.get_event()
@@ -99,8 +99,9 @@ def _next_value(loader: Any) -> tuple[int, Json, None]:
 class _Guard:
     """Turns what PyYAML and Python raise about hostile text into `YamlError`, and frees the parser."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, source: str | bytes | BinaryIO) -> None:
         self._loader = loader
+        self._source = source
 
     def __enter__(self) -> None:
         return None
@@ -112,13 +113,32 @@ class _Guard:
         if isinstance(error, _yaml().YAMLError):
             mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-            raise YamlError(f"not YAML: {problem}", mark.line + 1 if mark else None) from None
+            line = mark.line + 1 if mark else _line_at(self._source, getattr(error, "position", None))
+            raise YamlError(f"not YAML: {problem}", line) from None
         if isinstance(error, RecursionError):
             raise YamlError("nested too deeply", None) from None
         if isinstance(error, UnicodeDecodeError):
             raise YamlError(f"not UTF-8: {error.reason}", None) from None
         if isinstance(error, (ValueError, TypeError, OverflowError)):
             raise YamlError(f"not YAML: {error}", None) from None
+
+
+def _line_at(source: str | bytes | BinaryIO, position: int | None) -> int | None:
+    """The line (from 1) of this byte; None where it can't be told any more."""
+    if position is None:
+        return None
+    if isinstance(source, str):
+        source = source.encode("utf-8", "surrogatepass")
+    if isinstance(source, bytes):
+        return source.count(b"\n", 0, position) + 1
+    if not source.seekable():
+        return None
+    source.seek(0)
+    line = 1
+    while position > 0 and (piece := source.read(min(position, 1 << 20))):
+        line += piece.count(b"\n")
+        position -= len(piece)
+    return line
 
 
 def _check_size(node: Any) -> None:

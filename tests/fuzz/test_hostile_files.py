@@ -73,8 +73,17 @@ def is_short(trace):
     return len(str(trace.output)) < 50
 """
 DEFECT = re.compile(r"Traceback|defect in Ratchet|Exception ignored|never retrieved|never awaited|Warning")
-# not the place of a mistake, but told before any file is looked into
-WITHOUT_A_PLACE = re.compile(r"API keys? (is|are) not set:\n  \S|a budget of \$.* can't be kept: the price of ")
+WHOLE_FILE = re.compile(
+    r"holds no examples|not Parquet that can be read|is not a whole gzip file|which task\?|nested too deeply|is empty"
+)
+# told before a file is looked into
+WITHOUT_A_FILE = re.compile(r"MissingKeyError: .* not set:\n  \S|PlanError: a budget of .* the price of ")
+
+def log(case,result):
+            import os
+            if os.environ.get("FUZZ_LOG"):
+                with open(os.environ["FUZZ_LOG"],"a") as f: f.write(case.seed+" "+result.err.replace(str(case.folder)+"/","").replace("\n"," | ")+"\n")
+
 
 
 class Case:
@@ -109,11 +118,17 @@ class Case:
             json.loads(result.out)
         else:
             assert result.code == 2, said
-            import os
-            if os.environ.get("FUZZ_LOG"):
-                with open(os.environ["FUZZ_LOG"],"a") as f: f.write(self.seed+" "+result.err.replace(str(self.folder)+"/","").replace("\n"," | ")+"\n")
-            named = any(file.name in result.err for file in self.folder.iterdir())
-            assert named or WITHOUT_A_PLACE.search(result.err), f"no place: {said}"
+            log(self, result)
+            assert WITHOUT_A_FILE.match(result.err) or self.names_its_place(result.err), f"no place: {said}"
+
+    def names_its_place(self, message: str) -> bool:
+        """Whether it names one of the files, and in it a line, key or column where there is one."""
+        for file in self.folder.iterdir():
+            if re.search(rf"{re.escape(file.name)}(:\d+|, \S|: not JSON: .* line \d+)", message):
+                return True
+            if file.name in message and WHOLE_FILE.search(message):
+                return True
+        return False
 
 
 def config(case: Case) -> None:

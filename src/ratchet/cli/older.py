@@ -37,8 +37,9 @@ def run_older(given: Mapping[str, Any], *, store_at: str | None, env_file: Path 
 def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root: Path, as_json: bool) -> int:
     from ratchet import llm_validator, runs, summaries
     from ratchet.cli.options import run_named
-    from ratchet.cli.run import execute_with_progress, report, show_plan
+    from ratchet.cli.run import check_trackers, execute_with_progress, log, report, show_plan
 
+    check_trackers(given["trackers"])
     changes = {
         "concurrency": given["concurrency"], "seed": given["seed"], "limit": given["limit"], "sample": given["sample"],
         "retry_failed": given["retry_failed"] or None, "name": given["name"] or None,
@@ -62,10 +63,7 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
     written = llm_validator.write_results(run, store, prepared, root=root)
     for path in written:
         click.echo(f"{path} written", err=True)
-    for tracker in given["trackers"]:
-        from ratchet import trackers
-
-        click.echo(trackers.log_run(tracker, run, summary, written), err=True)
+    log(given["trackers"], run, summary, written)
     return status
 
 

@@ -160,6 +160,7 @@ def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
             if name not in arms:
                 raise UnknownNameError("arm", name, arms)
         arms = {name: variant for name, variant in arms.items() if name in given["only"]}
+    arms = projects.ready(project, arms)
     task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
     baseline = job.baseline if job.baseline in arms else None
     return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
@@ -234,6 +235,7 @@ def _options(given: Mapping[str, Any], baseline: str | None, job: Any) -> Option
 def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as_json: bool) -> int:
     from ratchet import runs
 
+    check_trackers(given["trackers"])
     options = order.options
     if options.resume and options.resume != "last":
         from ratchet.cli.options import run_named
@@ -249,15 +251,28 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
     from ratchet import summaries
 
     summary = summaries.summarise(run, store)
-    for tracker in given["trackers"]:
-        from ratchet import trackers
-
-        trackers.log_run(tracker, run, summary)
+    log(given["trackers"], run, summary)
     if given["output"] is not None:
         from ratchet.cli.export import write
 
         write(given["output"], run, summary, store)
     return report(run, summary, store, as_json=as_json, max_errors=given["max_errors"])
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse a tracker whose extra is missing before anything is paid for."""
+    for name in names:
+        from ratchet import trackers
+
+        trackers.check(name)
+
+
+def log(names: Sequence[str], run: Run, summary: Summary, files: Sequence[Path] = ()) -> None:
+    """Send the summary to these experiment trackers and say where it went."""
+    for name in names:
+        from ratchet import codec, trackers
+
+        click.echo(trackers.log_run(name, run, codec.encode(summary), files), err=True)
 
 
 def execute_with_progress(planned: Plan, options: Options, place: Any) -> Run:

@@ -9,6 +9,7 @@ import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet import plugins
@@ -160,17 +161,22 @@ def check_keys(variants: Mapping[str, Variant], environ: Mapping[str, str] | Non
 
 
 def make(
-    endpoint: Endpoint, http: Http | None = None, *, function: Callable[..., Any] | None = None
+    endpoint: Endpoint,
+    http: Http | None = None,
+    *,
+    function: Callable[..., Any] | None = None,
+    root: Path | None = None,
 ) -> Provider:
     """The provider behind this endpoint.
 
     Args:
         http: The run's session; `function` and `recorded` do without.
         function: The callable of a variant with a target; by default it is imported from `options["target"]`.
+        root: Folder that files named in the options are looked up from; the working directory by default.
     """
     if endpoint.provider == "function":
         from ratchet.providers.function import Function
 
         return Function(endpoint=endpoint, http=http, function=function)
     factory = plugins.provider(endpoint.provider)
-    return plugins.build(factory, endpoint=endpoint, http=http)
+    return plugins.build(factory, endpoint=endpoint, http=http, root=root or Path.cwd())

@@ -167,7 +167,10 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 
 async def _await(value: Any) -> Any:
-    return await value
+    try:
+        return await value
+    except SystemExit as error:  # a task that raises it ends the whole event loop
+        raise _failure(error) from error
 
 
 def chunk_of(value: object, function: Callable[..., Any]) -> Chunk:

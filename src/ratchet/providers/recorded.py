@@ -37,7 +37,7 @@ class Recorded:
         ConfigError, DatasetError: The file, a column, or a row can't be used.
     """
 
-    def __init__(self, *, endpoint: Endpoint) -> None:
+    def __init__(self, *, endpoint: Endpoint, root: Path | None = None) -> None:
         path = endpoint.options.get("path")
         columns = endpoint.options.get("columns") or {}
         if not isinstance(columns, Mapping):
@@ -49,9 +49,10 @@ class Recorded:
                 raise UnknownNameError("column of recorded answers", str(name), COLUMNS)
         self._columns = {str(theirs): _ALIASES.get(str(ours), str(ours)) for ours, theirs in columns.items()}
         self._files: dict[str, AnswerFile] = {}
+        self._root = root or Path.cwd()
         self._path = str(path) if path else None
         if self._path:
-            self._files[self._path] = AnswerFile(Path(self._path), self._columns)
+            self._files[self._path] = AnswerFile(self._root / self._path, self._columns)
 
     async def aclose(self) -> None:
         for file in self._files.values():
@@ -61,7 +62,7 @@ class Recorded:
         path = self._path or request.model
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = AnswerFile(Path(path), self._columns)
+            file = self._files[path] = AnswerFile(self._root / path, self._columns)
         row = file.find(request.example_id or "", request.repeat)
         if row is None:
             raise ProviderError(

@@ -20,10 +20,13 @@ class Simulated:
         ConfigError: An option or a setting of the profile can't be used.
     """
 
-    def __init__(self, *, endpoint: Endpoint) -> None:
+    def __init__(self, *, endpoint: Endpoint, root: Path | None = None) -> None:
         options = endpoint.options
         answers: Json = options.get("answers") or []
-        self._answers: list[str | Path] = [answers] if isinstance(answers, str) else list(answers)
+        folder = root or Path.cwd()
+        self._answers: list[str | Path] = [
+            folder / path for path in ([answers] if isinstance(answers, str) else answers)
+        ]
         seed = options.get("seed", 0)
         if type(seed) is not int:
             raise ConfigError(f"seed is {seed!r}, expected a whole number")
