@@ -124,10 +124,10 @@ async def attempt(provider: Provider, request: Request, limits: Limits) -> Outco
     first: float | None = None
     last: float | None = None
     streaming = request.stream
-    clock = asyncio.timeout(None)
     budget_s = min(limits.first_token_s, limits.total_s) if streaming else limits.total_s
+    clock = asyncio.timeout(budget_s)
     try:
-        async with asyncio.timeout(budget_s) as clock:
+        async with clock:
             async for chunk in provider.generate(request):
                 last = chunk.received_s or time.perf_counter()
                 if chunk.sent_s is not None:
@@ -149,7 +149,10 @@ async def attempt(provider: Provider, request: Request, limits: Limits) -> Outco
         if task is None or task.cancelling():
             raise
         outcome.failure = _raised(error)  # the provider cancelled itself: no one else dropped this call
-    except (Exception, SystemExit) as error:  # a provider of the user's own may raise anything: it becomes data
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a provider of the user's own may raise anything: it becomes data
         if isinstance(error, TimeoutError) and clock.expired():
             waited = (
                 f"no first token within {budget_s:g} s"

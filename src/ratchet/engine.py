@@ -8,6 +8,8 @@ waits in a lane, then what the plan gives next. A slot is held from sending unti
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -46,6 +48,8 @@ class Arm:
     render: calls.Render | None
     price: Price | None
     extract: Extract | None
+    cacheable: bool = True
+    """Whether an answer of another run may serve; not where the same request can't be told by its key."""
     twin: int = 0
     progress: ArmProgress = field(default_factory=ArmProgress)
     ok: int = 0
@@ -89,7 +93,7 @@ class Settings:
 
 
 class Control:
-    """Lets a signal handler or another task stop a run: once to finish what is in flight, twice to drop it."""
+    """Lets a signal handler, task or thread stop a run: once to finish what is in flight, twice to drop it."""
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
@@ -98,7 +102,19 @@ class Control:
     def stop(self) -> None:
         self.asked += 1
         if self.engine is not None:
-            self.engine.stop("interrupted", drop=self.asked > 1)
+            self._tell(self.engine)
+
+    def attach(self, engine: Engine) -> None:
+        """Stop this engine when asked, or now if it was asked already."""
+        self.engine = engine
+        if self.asked:
+            self._tell(engine)
+
+    def _tell(self, engine: Engine) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop has ended, and the run with it
+            engine.loop.call_soon_threadsafe(
+                functools.partial(engine.stop, "interrupted", drop=self.asked > 1)
+            )
 
 
 class Engine:
@@ -149,7 +165,7 @@ class Engine:
             StoreError: An answer could not be kept; nothing more is started.
         """
         self._blocks = blocks
-        self._exhausted, self._executing = False, True
+        self._exhausted, self._executing = bool(self.stopped), True
         self._pump()
         try:
             await self._idle
@@ -360,7 +376,7 @@ class Engine:
         self._leave_lane(call, lane, outcome)
         failure = outcome.failure
         again = failure is not None and outcome.retryable and call.attempts <= call.limits.retries
-        if again and self._may_retry(call):
+        if again and self._may_retry(call, outcome):
             self._in_flight -= 1
             if self.stopped == "interrupted":  # the resume will try it, nobody waits for it now
                 self._abandon(call)
@@ -370,7 +386,7 @@ class Engine:
         await self._keep(call, self._trace(call, outcome))
 
     def _from_cache(self, call: Call) -> Trace | None:
-        if not self.settings.use_cache or call.attempts:
+        if not self.settings.use_cache or call.attempts or not call.arm.cacheable:
             return None
         found = self.store.cached(call.request_key, not_in_run=self.settings.run_id)
         if found is None:
@@ -405,12 +421,16 @@ class Engine:
         elif failure.kind == "rate_limit" or failure.status in (503, 529):
             lane.refused(now_s, failure.retry_after_s)
 
-    def _may_retry(self, call: Call) -> bool:
-        """Whether the budget has room for a further attempt of a call whose failed one was billed."""
-        spent = call.costs[-1] or 0.0
-        if not self.ledger.budget.limits_spending or not spent:
+    def _may_retry(self, call: Call, outcome: Outcome) -> bool:
+        """Whether the budget has room for a further attempt, what this one was billed being set aside."""
+        if not self.ledger.budget.limits_spending:
             return True
-        return self.ledger.fits(Amount(spent, 0))
+        usage = outcome.usage
+        billed = Amount(call.costs[-1] or 0.0, (usage.input_tokens or 0) + (usage.output_tokens or 0))
+        if not self.ledger.reserve(billed):
+            return False
+        call.reserved += billed
+        return True
 
     def _retry_later(self, call: Call, failure: Failure | None) -> None:
         call.arm.progress.retried += 1
@@ -444,10 +464,10 @@ class Engine:
         self._count(arm.progress, trace)
 
     def _placed(self, trace: Trace, arm: Arm, example: Example, repeat: int, key: str | None) -> Trace:
-        """The trace with its origin."""
+        """The trace with its origin; its answer is its output until something is extracted."""
         return trace.replace(
             run_id=self.settings.run_id, arm=arm.name, example_id=example.id, repeat=repeat, group=example.group,
-            request_key=key,
+            request_key=key, answer=trace.output,
         )  # fmt: skip
 
     async def _keep(self, call: Call, trace: Trace) -> None:
@@ -459,8 +479,6 @@ class Engine:
         trace = self._placed(trace, arm, example, call.repeat, call.request_key)
         if arm.extract is not None and trace.error is None:
             trace = arm.extract(trace)
-        else:
-            trace = trace.replace(answer=trace.output)
         found = self._inline_scores(trace, example)
         await self.store.awrite([trace, *found])
         self._in_flight -= 1

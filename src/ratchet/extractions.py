@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ratchet import codec, plugins
+from ratchet import codec, plugins, policy
 from ratchet.errors import CodecError, ConfigError, ScorerError, UnknownNameError, did_you_mean
 from ratchet.patterns import compile_pattern, find
 from ratchet.records import Extraction, Json, Trace
@@ -161,7 +161,8 @@ def _own(target: str, args: Mapping[str, Json], root: Path) -> Step:
         except ScorerError:
             raise
         except Exception as error:
-            raise ScorerError(f"{target} raised {type(error).__name__}: {_short(str(error))}") from None
+            said = _short(policy.redact(str(error)))
+            raise ScorerError(f"{target} raised {type(error).__name__}: {said}") from None
         if answer is None:
             raise ScorerError(f"{target} returned None")
         return answer

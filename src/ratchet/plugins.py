@@ -5,12 +5,16 @@ Nothing is imported before its name is asked for.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ratchet.errors import ConfigError, RatchetError, UnknownNameError
@@ -103,23 +107,52 @@ def load(target: str, *, root: Path | None = None) -> Any:
 
 def _module(name: str, target: str, root: Path) -> Any:
     folder = str(root.resolve())
-    if name.endswith(".py"):
-        file = (root / name).resolve()
+    file = (root / name).resolve() if name.endswith(".py") else None
+    if file is not None:
         name, folder = file.stem, str(file.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(name) if file is None else _file(file)
     except RatchetError:
         raise
     except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
+        if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(
                 f"there is no module {name!r} (wanted for {target!r}); looked in {folder} too"
             ) from None
         raise ConfigError(f"importing {name!r} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _file(file: Path) -> ModuleType:
+    """The module in this very file, also where another of the same name was imported before it."""
+    if not file.is_file():
+        raise ConfigError(f"there is no file {file}")
+    importlib.invalidate_caches()
+    loaded = sys.modules.get(file.stem)
+    spec = PathFinder.find_spec(file.stem) if loaded is None else None
+    origin = getattr(loaded, "__file__", None) if spec is None else spec.origin
+    if origin is not None and Path(origin).resolve() == file:
+        return importlib.import_module(file.stem)
+    return _apart(file)
+
+
+def _apart(file: Path) -> ModuleType:
+    name = f"{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{file} can't be imported as a Python module")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def build(factory: Callable[..., Any], **offered: Any) -> Any:

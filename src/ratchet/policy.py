@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MASK = "***"
 
@@ -26,13 +27,25 @@ _QUERY = re.compile(
 )
 
 
+# names of variables whose values are nobody's business; AWS_ACCESS_KEY_ID ends in none of the usual words
+_SECRET_NAME = re.compile(r"(?i)(?:key|token|secret|password|passwd|credentials?|auth|key_id)$")
+
+
+def secrets_in(environ: Mapping[str, str]) -> list[str]:
+    """The values of variables that are named like keys, each as it is and without the space around it."""
+    found = [value for name, value in environ.items() if _SECRET_NAME.search(name)]
+    return [*found, *(value.strip() for value in found)]
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text with these secrets, and whatever looks like a key, replaced by `***`.
+    """The text with these secrets, the environment's, and whatever looks like a key, replaced by `***`.
 
     Args:
-        secrets: Known values; those shorter than four characters are left, they would mask plain words.
+        secrets: Known values; those shorter than four characters are left, they would mask plain words;
+            of the environment's, those shorter than eight.
     """
-    for secret in sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True):
+    known = {s for s in secrets if len(s) >= 4} | {s for s in secrets_in(os.environ) if len(s) >= 8}
+    for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, MASK)
     text = _BEARER.sub(lambda match: f"{match[1]} {MASK}", text)
     text = _QUERY.sub(lambda match: f"{match[1]}{MASK}", text)

@@ -218,7 +218,7 @@ def _resumed(
     lost = [name for name, variant in arms.items() if not variants.importable(variant)]
     if lost:
         raise PlanError(
-            f"the target of {', '.join(lost)} is a lambda or local function, which can't be resumed; name a function in a module"
+            f"the target of {', '.join(lost)} can't be found again by name, so the run can't be resumed; name a function in a module"
         )
     done = {
         key: trace_id
@@ -417,7 +417,7 @@ async def _engine(
         run_id=run.id,
         concurrency=options.concurrency,
         seed=run.seed,
-        use_cache=options.use_cache,
+        use_cache=options.use_cache and _others(place.store, run.id),
         deadline_s=None if minutes is None else started_s + minutes * 60,
     )
     from ratchet.providers.http import Http
@@ -443,8 +443,13 @@ async def _engine(
             progress=progress,
         )
         if control is not None:
-            control.engine = worker
+            control.attach(worker)
         yield worker, progress
+
+
+def _others(store: Store, run_id: str) -> bool:
+    """Whether the store holds another run, whose answers may serve again."""
+    return any(row.id != run_id for row in store.runs(limit=2))
 
 
 def _raise_file_limit(wanted: int) -> None:
@@ -494,11 +499,13 @@ class _Bench:
             render=_render(variant),
             price=price,
             extract=extract,
+            cacheable=endpoint.provider != "recorded" and variants.importable(variant),
             progress=progress,
         )
 
     def _provider(self, variant: Variant, endpoint: Endpoint) -> Provider:
-        key = f"{endpoint.key} {variant.target or ''}"
+        # two lambdas bear one name, and two arms may call one endpoint with different keys
+        key = f"{endpoint.key} {id(variant.function)} {variant.api_key_env or ''}"
         if key not in self._providers:
             made = providers.make(endpoint, self._http, function=variant.function, root=self._place.root)
             if close := getattr(made, "aclose", None):
@@ -529,6 +536,8 @@ def _count_done(planned: Plan, store: Store, progress: Progress) -> Amount:
             counted.done += 1
             counted.failed += row.error_kind is not None
             counted.cached += row.cached
+            counted.input_tokens += row.input_tokens or 0
+            counted.output_tokens += row.output_tokens or 0
             counted.cost_usd += cost
             counted.unpriced += row.cost_usd is None and row.error_kind is None
     progress.resumed = progress.done
@@ -708,10 +717,9 @@ def interruptible(control: Control) -> Generator[None]:
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt(*_: object) -> None:
-        worker = control.engine
-        if worker is None:  # nothing is under way yet
+        if control.engine is None:  # nothing is under way yet
             raise KeyboardInterrupt
-        worker.loop.call_soon_threadsafe(control.stop)
+        control.stop()
 
     signal.signal(signal.SIGINT, interrupt)
     try:

@@ -467,6 +467,7 @@ def _explain(error: BaseException, function: Function | None) -> str:
         message = str(error)
     except Exception as second:
         message = f"its message can't be shown: {type(second).__name__}"
+    message = policy.redact(message)
     message = message if len(message) <= 500 else f"{message[:497]}..."
     return f"{type(error).__name__}: {message}{place}"
 

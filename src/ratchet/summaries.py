@@ -18,7 +18,7 @@ from ratchet.ports import Store, TraceRow
 from ratchet.records import Dimension, Run, Score, ScoreValue
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+Ints = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
 
 LEVEL = 0.95
 
@@ -202,15 +202,15 @@ class _Rows:
             column.append(getattr(row, name))
 
     def freeze(self) -> None:
-        self.trace = np.frombuffer(self._trace, np.uint64) if self._trace else np.zeros(0, np.uint64)
-        self.order = np.argsort(self.trace, kind="stable")
+        self.trace = _view(self._trace)
+        self.order = np.argsort(self.trace, kind="stable").astype(np.int32)
         self.sorted_trace = self.trace[self.order]
-        self.example = np.array(self._example, np.int64)
-        self.group = np.array(self._group, np.int64)
-        self.arm = np.array(self._arm, np.int64)
-        self.error = np.array(self._error, np.int64)
-        self.numbers: dict[str, Floats] = {name: np.array(c, np.float64) for name, c in self._numbers.items()}
-        self.flags = {name: np.array(c, np.bool_) for name, c in self._flags.items()}
+        self.example = _view(self._example)
+        self.group = _view(self._group)
+        self.arm = _view(self._arm)
+        self.error = _view(self._error)
+        self.numbers: dict[str, Floats] = {name: _view(column) for name, column in self._numbers.items()}
+        self.flags = {name: _view(column).view(np.bool_) for name, column in self._flags.items()}
 
     def find(self, traces: np.ndarray[Any, np.dtype[np.uint64]]) -> Ints:
         """The row of each trace; -1 where there is none."""
@@ -221,6 +221,11 @@ class _Rows:
 
     def trace_id(self, index: int) -> str:
         return f"{self._trace[index]:016x}{self._trace_low[index]:016x}"
+
+
+def _view(column: array[Any]) -> np.ndarray[Any, Any]:
+    """The column's own memory as an array."""
+    return np.frombuffer(column, dtype=np.dtype(column.typecode)) if column else np.zeros(0, column.typecode)
 
 
 _NONE, _BOOL, _NUMBER, _LABEL = range(4)
@@ -269,11 +274,11 @@ class _Scores:
         return code
 
     def freeze(self, rows: _Rows) -> None:
-        self.row = rows.find(np.array(self._trace, np.uint64))
-        self.value: Floats = np.array(self._value, np.float64)
-        self.kind = np.array(self._kind, np.int64)
-        self.word = np.array(self._word, np.int64)
-        self.pair = np.array(self._pair, np.int64)
+        self.row = rows.find(_view(self._trace)).astype(np.int32)
+        self.value: Floats = _view(self._value)
+        self.kind = _view(self._kind)
+        self.word = _view(self._word)
+        self.pair = _view(self._pair)
 
     def labelled(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> list[Score]:
         """The label scores chosen, equal ones as one object many times."""
@@ -420,9 +425,10 @@ def _worst(rows: _Rows, scored: Mapping[str, _Scores], store: Store, count: int)
     for index in np.argsort(-loss, kind="stable").tolist():
         if loss[index] <= 0 or len(seen) >= count:
             return
-        if rows.example[index] in seen:  # one row an example: repeats and arms tend to miss together
+        example = int(rows.example[index])
+        if example in seen:  # one row an example: repeats and arms tend to miss together
             continue
-        seen.add(rows.example[index])
+        seen.add(example)
         trace = store.trace(rows.trace_id(index))
         if trace is None:
             continue

@@ -72,7 +72,7 @@ def importable(variant: Variant) -> bool:
         return True
     for part in path.split("."):
         found = getattr(found, part, None)
-    return found is variant.function
+    return found == variant.function
 
 
 def twins(arms: Mapping[str, str]) -> dict[str, int]:

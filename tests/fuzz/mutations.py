@@ -18,7 +18,20 @@ ODD_VALUES: Sequence[Json] = (
     "os:system", "reviewer:nothing", "reviewer", "reviewer:answer", "exact_match", "champion", "ratchet.yaml", "data.csv",
     [], {}, [[]], [None], {"": None}, {"a": {}}, ["x"], [1, "a", None], {"use": "exact_match"}, {"judge": {}}, [{}],
 )  # fmt: skip
-ODD_KEYS = ("", "extends", "__class__", "model", "target", "path", "a.b", "\ud800", "x" * 300, "0", "null", "<<")
+ODD_KEYS = (
+    "",
+    "extends",
+    "__class__",
+    "model",
+    "target",
+    "path",
+    "a.b",
+    "\ud800",
+    "x" * 300,
+    "0",
+    "null",
+    "<<",
+)
 TEMPLATES = (
     "{__class__}", "{question.__class__}", "{question[__class__]}", "{question.format}", "{question!r:>99999999}",
     "{question:{topic}}", "{question[0]}", "{question.0.0}", "{{question}", "{question}}", "{", "}", "{}", "{0}", "{!r}",
@@ -107,7 +120,20 @@ def _reencode(data: bytes, rng: random.Random) -> bytes:
 
 def _replace_all(data: bytes, rng: random.Random) -> bytes:
     return rng.choice(
-        (b"", b"\n", b"\x00" * 100, b"null", b"[]", b"{}", b'""', b"0", b"---\n---\n", b"\xff\xfe", b"\x1f\x8b\x08broken", b"PAR1PAR1")
+        (
+            b"",
+            b"\n",
+            b"\x00" * 100,
+            b"null",
+            b"[]",
+            b"{}",
+            b'""',
+            b"0",
+            b"---\n---\n",
+            b"\xff\xfe",
+            b"\x1f\x8b\x08broken",
+            b"PAR1PAR1",
+        )
     )
 
 
@@ -124,7 +150,9 @@ def spoil_value(value: Json, rng: random.Random) -> Json:
     if isinstance(value, list):
         at = rng.randrange(len(value))
         if rng.random() < 0.2:
-            return rng.choice((value[:at] + value[at + 1 :], [*value, value[at]], [value[at]] * 300, {"0": value[at]}))
+            return rng.choice(
+                (value[:at] + value[at + 1 :], [*value, value[at]], [value[at]] * 300, {"0": value[at]})
+            )
         return [spoil_value(item, rng) if i == at else item for i, item in enumerate(value)]
     key = rng.choice(list(value))
     if rng.random() < 0.25:
@@ -152,7 +180,8 @@ def bomb(rng: random.Random, suffix: str) -> bytes:
         b'{"a":' * DEEP + b"1" + b"}" * DEEP,
         b"a: &a [x,x,x,x,x,x,x,x,x]\n"
         + b"".join(
-            b"%c: &%c [%s]\n" % (name, name, b",".join([b"*%c" % (name - 1)] * 9)) for name in range(ord("b"), ord("l"))
+            b"%c: &%c [%s]\n" % (name, name, b",".join([b"*%c" % (name - 1)] * 9))
+            for name in range(ord("b"), ord("l"))
         ),
         b"a: &a\n  b: *a\n",
         b"&a [*a]",
@@ -175,5 +204,10 @@ def bomb(rng: random.Random, suffix: str) -> bytes:
         json.dumps({str(i): i for i in range(20_000)}).encode(),
     ]
     if suffix in (".csv", ".tsv"):
-        choices += [b"id,question,id\n1,a,2\n", b"id,question\n" + b'"' * 9, b"id\n" + b"x" * 200_000, b'id,"que\nstion"\n1,"a\n']
+        choices += [
+            b"id,question,id\n1,a,2\n",
+            b"id,question\n" + b'"' * 9,
+            b"id\n" + b"x" * 200_000,
+            b'id,"que\nstion"\n1,"a\n',
+        ]
     return rng.choice(choices)

@@ -22,12 +22,38 @@ from .shell import LONGEST_S, Result, Shell
 MOST_GROWTH_BYTES = 400 * 2**20
 COLUMNS = {"id": "id", "input": ["question", "topic"], "expected": "answer", "group": "customer"}
 ROWS: list[dict[str, Json]] = [
-    {"id": "1", "question": "Where is my parcel?", "topic": "post", "answer": "billing", "customer": "a", "size": "1"},
-    {"id": "2", "question": "My card, 'the \"blue\" one', is blocked", "topic": "card", "answer": "bug", "customer": "b", "size": "2"},
-    {"id": "3", "question": "Größe?\nzweite Zeile", "topic": "größe", "answer": "ähnlich", "customer": "a", "size": "30"},
+    {
+        "id": "1",
+        "question": "Where is my parcel?",
+        "topic": "post",
+        "answer": "billing",
+        "customer": "a",
+        "size": "1",
+    },
+    {
+        "id": "2",
+        "question": "My card, 'the \"blue\" one', is blocked",
+        "topic": "card",
+        "answer": "bug",
+        "customer": "b",
+        "size": "2",
+    },
+    {
+        "id": "3",
+        "question": "Größe?\nzweite Zeile",
+        "topic": "größe",
+        "answer": "ähnlich",
+        "customer": "a",
+        "size": "30",
+    },
 ]
 PROMPT = [
-    {"name": "plain", "system": "You sort questions.", "user": "About {topic}: {question}", "examples": [{"user": "a {{b}}", "assistant": "c"}]},
+    {
+        "name": "plain",
+        "system": "You sort questions.",
+        "user": "About {topic}: {question}",
+        "examples": [{"user": "a {{b}}", "assistant": "c"}],
+    },
     {"name": "judge", "user": 'Is "{answer}" good? {question}'},
 ]
 TEMPLATE = "About {{ topic }}:\n{% for word in question.split() %}{{ word }} {% endfor %}\n"
@@ -64,7 +90,9 @@ OLDER: dict[str, Json] = {
     "dataset_config": {"data_path": "data.csv", "label_col": "answer"},
     "controller_config": {"parallelism": 4, "use_streaming": False, "save_path": "out", "extraction_config": {"type": "json_key", "args": {"key": "answer"}}},
 }  # fmt: skip
-OLDER_PROMPT = [{"name": "classify", "system": {"value": "Say {{\"label\": …}}."}, "user": {"value": "{question}"}}]
+OLDER_PROMPT = [
+    {"name": "classify", "system": {"value": 'Say {{"label": …}}.'}, "user": {"value": "{question}"}}
+]
 MODULE = """
 def answer(row):
     return {"answer": str(row)[:20]}
@@ -72,18 +100,13 @@ def answer(row):
 def is_short(trace):
     return len(str(trace.output)) < 50
 """
-DEFECT = re.compile(r"Traceback|defect in Ratchet|Exception ignored|never retrieved|never awaited|Warning")
+DEFECT = re.compile(r"Traceback|defect in Ratchet|Exception ignored|never retrieved|never awaited|[a-z]Warning: ")
 WHOLE_FILE = re.compile(
-    r"holds no examples|not Parquet that can be read|is not a whole gzip file|which task\?|nested too deeply|is empty"
+    r"holds no examples|not Parquet that can be read|is not a whole gzip file|which task\?|nested too deeply|is empty|holds several prompts|NaN is not"
+    r"|: found .*, expected {messages: "
 )
 # told before a file is looked into
 WITHOUT_A_FILE = re.compile(r"MissingKeyError: .* not set:\n  \S|PlanError: a budget of .* the price of ")
-
-def log(case,result):
-            import os
-            if os.environ.get("FUZZ_LOG"):
-                with open(os.environ["FUZZ_LOG"],"a") as f: f.write(case.seed+" "+result.err.replace(str(case.folder)+"/","").replace("\n"," | ")+"\n")
-
 
 
 class Case:
@@ -118,13 +141,12 @@ class Case:
             json.loads(result.out)
         else:
             assert result.code == 2, said
-            log(self, result)
             assert WITHOUT_A_FILE.match(result.err) or self.names_its_place(result.err), f"no place: {said}"
 
     def names_its_place(self, message: str) -> bool:
         """Whether it names one of the files, and in it a line, key or column where there is one."""
         for file in self.folder.iterdir():
-            if re.search(rf"{re.escape(file.name)}(:\d+|, \S|: not JSON: .* line \d+)", message):
+            if re.search(rf"{re.escape(file.name)}(:\d+|, \S|#\S+: |: not JSON: .* line \d+)", message):
                 return True
             if file.name in message and WHOLE_FILE.search(message):
                 return True
@@ -197,7 +219,9 @@ WRITERS: dict[str, Callable[[Any], bytes]] = {
     ".csv": lambda rows: _table(rows, ","),
     ".tsv": lambda rows: _table(rows, "\t"),
     ".json": lambda rows: json.dumps(rows, indent=1).encode(),
-    ".jsonl": lambda rows: b"".join(json.dumps(row).encode() + b"\n" for row in (rows if isinstance(rows, list) else [rows])),
+    ".jsonl": lambda rows: b"".join(
+        json.dumps(row).encode() + b"\n" for row in (rows if isinstance(rows, list) else [rows])
+    ),
     ".yaml": lambda rows: yaml.safe_dump(rows, allow_unicode=True).encode("utf-8", "surrogatepass"),
     ".parquet": _parquet,
 }
@@ -212,6 +236,8 @@ def prompt(case: Case) -> None:
         data = text.encode()
     else:
         value = copy.deepcopy(PROMPT[:1])
+        if suffix == ".yaml.j2":
+            value[0] |= {"user": TEMPLATE, "examples": []}
         if kind < 0.4:
             value[0]["user"] = spoil_template(str(value[0]["user"]), case.rng)
         elif kind < 0.6:
@@ -241,7 +267,10 @@ def older(case: Case) -> None:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     modules = tmp_path_factory.mktemp("modules")
     (modules / "reviewer.py").write_text(MODULE)
-    with serve_in_thread(seed=1) as server, Shell(OPENAI_BASE_URL=server.base_url("openai"), FUZZ_MODULES=str(modules)) as running:
+    with (
+        serve_in_thread(seed=1) as server,
+        Shell(OPENAI_BASE_URL=server.base_url("openai"), FUZZ_MODULES=str(modules)) as running,
+    ):
         yield running
 
 

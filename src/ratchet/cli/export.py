@@ -59,11 +59,9 @@ def write(path: Path, run: Run, summary: Summary, store: Store) -> None:
     elif kind == "csv":
         _write_csv(path, run, store)
     elif kind == "json":
-        import orjson
-
         from ratchet import codec
 
-        path.write_bytes(orjson.dumps(codec.encode(summary), option=orjson.OPT_INDENT_2))
+        path.write_text(codec.pretty(summary) + "\n", encoding="utf-8")
     else:
         from ratchet.cli.tables import render_summary
 

@@ -79,28 +79,22 @@ def run_named(store: Store, name: str | None) -> str:
         raise PlanError("this store holds no run yet; `ratchet run` makes one")
     if name is None or name == "last":
         return rows[0].id
-    for fits in (
-        lambda row: row.id == name,
-        lambda row: row.name == name,
-        lambda row: row.id.startswith(name),
-    ):
-        found = [row.id for row in rows if fits(row)]
-        if found:
-            if len(found) > 1 and rows[0].name != name and len(name) < 8:
-                raise PlanError(
-                    f"{name!r} fits {len(found)} runs; give more of the id: {', '.join(found[:3])}…"
-                )
-            return found[0]
+    named = [row.id for row in rows if name in (row.id, row.name)]
+    if named:  # of several with one name, the newest
+        return named[0]
+    begun = [row.id for row in rows if row.id.startswith(name)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise PlanError(f"{name!r} fits {len(begun)} runs; give more of the id: {', '.join(begun[:3])}")
     raise PlanError(f"no run is named {name!r}; `ratchet list` shows the runs of this store")
 
 
 def echo_json(value: Any) -> None:
     """One JSON document on standard output."""
-    import orjson
-
     from ratchet import codec
 
-    click.echo(orjson.dumps(codec.encode(value), option=orjson.OPT_INDENT_2).decode())
+    click.echo(codec.pretty(value))
 
 
 def format_of(path: Path, allowed: tuple[str, ...] = FORMATS) -> str:

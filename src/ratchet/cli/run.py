@@ -319,7 +319,7 @@ def report(run: Run, summary: Summary, store: Store, *, as_json: bool, max_error
             err=True,
         )
     failed = sum(arm.failed for arm in summary.arms.values())
-    if stopped and state is not None and "budget" not in state.reason:
+    if stopped and state is not None and not state.reason.startswith("the budget "):
         return EXIT_FAILED
     if failed > max_errors:
         click.echo(

@@ -25,6 +25,7 @@ REQUEST_ID_HEADERS = (
     "cf-ray",
 )
 _MESSAGE_LIMIT = 300
+_PLAIN_ID = re.compile(r"[\w.:/+=-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 # error types and codes as the vendors name them, for errors that come without a status
@@ -98,7 +99,7 @@ def failure(
         retryable=retryable,
         status=status,
         retry_after_s=retry_after_s(headers, data, message) if retryable else None,
-        request_id=request_id_of(headers) or _request_id_in(data),
+        request_id=request_id_of(headers, secrets) or _request_id_in(data, secrets),
     )
 
 
@@ -122,7 +123,7 @@ def failure_in_body(
         retryable=retryable,
         status=status,
         retry_after_s=retry_after_s({}, data, message) if retryable else None,
-        request_id=request_id or _request_id_in(data),
+        request_id=request_id or _request_id_in(data, secrets),
     )
 
 
@@ -174,17 +175,24 @@ def _kind(status: int, code: str, message: str) -> tuple[FailureKind, bool]:
     return "bad_request", False
 
 
-def request_id_of(headers: Mapping[str, str]) -> str | None:
+def request_id_of(headers: Mapping[str, str], secrets: Iterable[str] = ()) -> str | None:
     """The id under which the vendor's support finds the call."""
     for name in REQUEST_ID_HEADERS:
         if value := headers.get(name):
-            return _CONTROL.sub("", value)[:128]
+            return _plain_id(value, secrets)
     return None
 
 
-def _request_id_in(data: Json) -> str | None:
+def _request_id_in(data: Json, secrets: Iterable[str]) -> str | None:
     value: Any = data.get("request_id") if isinstance(data, dict) else None
-    return _CONTROL.sub("", value)[:128] if isinstance(value, str) else None
+    return _plain_id(value, secrets) if isinstance(value, str) else None
+
+
+def _plain_id(value: str, secrets: Iterable[str]) -> str:
+    """The id a server gave; one that isn't plain, or holds a key, is cleaned like any of its texts."""
+    if len(value) <= 128 and _PLAIN_ID.fullmatch(value) and not any(s in value for s in secrets if s):
+        return value
+    return clean(value, secrets)[:128]
 
 
 def retry_after_s(headers: Mapping[str, str], data: Json = None, message: str = "") -> float | None:

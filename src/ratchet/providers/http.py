@@ -106,7 +106,7 @@ class Reply:
         self.sent_s = response.sent_s if isinstance(response, _Response) else 0.0
         self.received_s = self.sent_s
         """When the newest piece arrived."""
-        self.request_id = request_id_of(response.headers)
+        self.request_id = request_id_of(response.headers, secrets)
 
     @property
     def is_json(self) -> bool:

@@ -49,7 +49,8 @@ class Writer:
     def _start_over(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -62,12 +63,26 @@ class Writer:
         return self._wait(_Job(None, call))
 
     async def awrite(self, rows: Rows) -> None:
-        """Commit these rows; cancelling the wait doesn't take them back."""
+        """Commit these rows; cancelling the wait doesn't take them back.
+
+        What one turn of the event loop writes is handed over together: waking the thread costs more than a row.
+        """
         job = _Job(rows)
         job.loop = asyncio.get_running_loop()
         job.future = job.loop.create_future()
-        self._put(job)
+        self._ready()
+        with self._lock:
+            self._check_open()
+            self._gathered.append(job)
+            first = len(self._gathered) == 1
+        if first:
+            job.loop.call_soon(self._hand_over)
         await job.future
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            if self._gathered and not self._closed:
+                self._enqueue()
 
     def close(self) -> None:
         """Commit what waits, end the thread and close the connection; a second call does nothing."""
@@ -77,6 +92,8 @@ class Writer:
             if self._closed:
                 return
             self._closed = True
+            if self._gathered:
+                self._enqueue()
             thread = self._thread
             self._queue.put(None)
         if thread is None:
@@ -94,18 +111,30 @@ class Writer:
         return job.result
 
     def _put(self, job: _Job) -> None:
+        self._ready()
+        with self._lock:
+            self._check_open()
+            self._gathered.append(job)
+            self._enqueue()
+
+    def _ready(self) -> None:
         if self._pid != os.getpid():
             # SQLite's connections must not cross a fork: leave the parent's alone, not even closing it
             _LEFT_TO_PARENT.append(self._db)
             self._db = None
             self._start_over()
-        with self._lock:
-            if self._closed:
-                raise StoreError(f"the store {self._path} is closed", path=self._path)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="ratchet-store", daemon=True)
-                self._thread.start()
-            self._queue.put(job)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed", path=self._path)
+
+    def _enqueue(self) -> None:
+        """Hand what was gathered to the thread, in order; the lock is held."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="ratchet-store", daemon=True)
+            self._thread.start()
+        self._queue.put(self._gathered)
+        self._gathered = []
 
     # what follows runs in the thread
 
@@ -120,13 +149,13 @@ class Writer:
     def _gather(self) -> tuple[list[_Job], bool]:
         """Everything waiting, at least one; and whether it was the last."""
         jobs: list[_Job] = []
-        job = self._queue.get()
+        some = self._queue.get()
         try:
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) == _MOST_JOBS:
+            while some is not None:
+                jobs.extend(some)
+                if len(jobs) >= _MOST_JOBS:
                     return jobs, False
-                job = self._queue.get_nowait()
+                some = self._queue.get_nowait()
         except queue.Empty:
             return jobs, False
         return jobs, True
