@@ -16,59 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ratchet import codec, scores, sheets
-from ratchet.errors import PlanError, StatisticsError
+from ratchet.agreements import LEVEL, ArmAgreement, Estimate, between, compare, mean_of, number_of, text_of
+from ratchet.errors import PlanError
 from ratchet.ports import Store, TraceRow
 from ratchet.records import Json, Run, Score, Scorer, ScoreValue, Variant
-from ratchet.stats import agreement as agreements
 from ratchet.stats.correction import MIN_LABELS, ppi_difference
 from ratchet.stats.intervals import Interval
 from ratchet.stats.lengths import LengthEffect, length_effect
 from ratchet.stats.means import t_interval
 
-LEVEL = 0.95
 MAX_KEPT = 200
-_MANY_VALUES = 50
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A number with its two-sided 95 % interval; the limits are None where there is too little."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelAgreement:
-    """Judge and people on one label against all others."""
-
-    label: str
-    human: int
-    """Answers that people gave it."""
-    judge: int
-    both: int
-    raw: Estimate
-    kappa: Estimate | None
-    ac1: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmAgreement:
-    """Judge and people on the answers of one arm."""
-
-    n: int
-    raw: Estimate
-    kappa: Estimate | None
-    """Quadratic weights for numbers; None where it is 0/0."""
-    ac1: Estimate
-    bias: Estimate | None
-    """Judge minus people, in the score's unit; None for labels."""
-    by_label: tuple[LabelAgreement, ...] = ()
-    confusion: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
-    """People's label, then the judge's, to a count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +142,7 @@ def calibrate(
     chances = [p for p in probabilities if isinstance(p, float)]
     arms = {arm: _agreement(own) for arm in run.arms if (own := [i for i in decided if i.row.arm == arm])}
     agree, bias = _differences(run, decided)
-    alpha, people_raw = _between_people(items)
+    alpha, people_raw = between([{s.by: s.value for s in item.human} for item in items])
     found = Calibration(
         score=score,
         judge=by,
@@ -241,98 +199,12 @@ def _decided(values: Sequence[ScoreValue]) -> ScoreValue:
     return counts[0][0]
 
 
-def text_of(value: ScoreValue) -> str:
-    """A score's value as a label: true, 3.5, good."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return f"{value:g}"
-    return ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
-
-
-def number_of(value: ScoreValue) -> float | None:
-    """A score's value as a number: a pass is 1; None for labels and for nothing."""
-    return float(value) if isinstance(value, (bool, int, float)) else None
-
-
-def _estimate(interval: Interval) -> Estimate:
-    finite = np.isfinite(interval.low) and np.isfinite(interval.high)
-    return Estimate(
-        value=interval.estimate,
-        low=float(interval.low) if finite else None,
-        high=float(interval.high) if finite else None,
-        n=interval.n,
-    )
-
-
-def _mean(values: Sequence[float], groups: Sequence[Hashable]) -> Estimate:
-    if len(values) < 2:
-        return Estimate(value=float(np.mean(values)), n=len(values))
-    return _estimate(t_interval(np.array(values), groups=list(groups), level=LEVEL))
-
-
 def _unit(row: TraceRow) -> str:
     return row.group if row.group is not None else f"example {row.example_id}"
 
 
 def _agreement(items: Sequence[_Item]) -> ArmAgreement:
-    return _compare([(i.decided, i.judge.value) for i in items], [_unit(i.row) for i in items])
-
-
-def _compare(pairs: Sequence[tuple[ScoreValue, ScoreValue]], units: Sequence[Hashable]) -> ArmAgreement:
-    """Agreement of the second of each pair with the first."""
-    numbers = [(number_of(a), number_of(b)) for a, b in pairs]
-    numeric = [(a, b) for a, b in numbers if a is not None and b is not None]
-    is_scale = len(numeric) == len(pairs) and any(not isinstance(v, bool) for pair in pairs for v in pair)
-    first, second, categories = _categories(pairs, numeric if is_scale else None)
-    found = agreements.agreement(
-        first, second, groups=units, weights="quadratic" if is_scale else "none", categories=categories
-    )
-    by_label: list[LabelAgreement] = []
-    for label in [] if is_scale else categories:
-        a, b = [x == label for x in first], [x == label for x in second]
-        one = agreements.agreement(a, b, groups=units, categories=[False, True])
-        by_label.append(
-            LabelAgreement(
-                label=str(label),
-                human=sum(a),
-                judge=sum(b),
-                both=sum(x and y for x, y in zip(a, b, strict=True)),
-                raw=_estimate(one.raw),
-                kappa=_estimate(one.kappa) if one.kappa else None,
-                ac1=_estimate(one.ac1),
-            )
-        )
-    confusion: dict[str, dict[str, int]] = {str(a): {str(b): 0 for b in categories} for a in categories}
-    for a, b in zip(first, second, strict=True):
-        confusion[str(a)][str(b)] += 1
-    return ArmAgreement(
-        n=len(pairs),
-        raw=_estimate(found.raw),
-        kappa=_estimate(found.kappa) if found.kappa else None,
-        ac1=_estimate(found.ac1),
-        bias=_mean([b - a for a, b in numeric], units) if len(numeric) == len(pairs) else None,
-        by_label=tuple(by_label),
-        confusion=confusion,
-    )
-
-
-def _categories(
-    pairs: Sequence[tuple[ScoreValue, ScoreValue]], numeric: Sequence[tuple[float, float]] | None
-) -> tuple[list[Any], list[Any], list[Any]]:
-    """Both sides as categories, and the categories in order; finely graded numbers in 20 equal bins."""
-    if numeric is None:
-        first, second = [text_of(a) for a, _ in pairs], [text_of(b) for _, b in pairs]
-        return first, second, sorted({*first, *second})
-    low, high = min(map(min, numeric)), max(map(max, numeric))
-    values = {v for pair in numeric for v in pair}
-    if all(v == int(v) for v in values) and high - low <= _MANY_VALUES:
-        kept = [tuple(f"{v:g}" for v in pair) for pair in numeric]
-        return [a for a, _ in kept], [b for _, b in kept], [f"{v}" for v in range(int(low), int(high) + 1)]
-    width = (high - low) / 20 or 1.0
-    bins = [tuple(min(int((v - low) / width), 19) for v in pair) for pair in numeric]
-    names = [f"{low + i * width:.3g} to {low + (i + 1) * width:.3g}" for i in range(20)]
-    return [names[a] for a, _ in bins], [names[b] for _, b in bins], list(dict.fromkeys(names))
+    return compare([(i.decided, i.judge.value) for i in items], [_unit(i.row) for i in items])
 
 
 def _by_example(items: Sequence[_Item]) -> dict[tuple[str, int], dict[str, _Item]]:
@@ -359,13 +231,13 @@ def _differences(run: Run, items: Sequence[_Item]) -> tuple[dict[str, Estimate],
         if len(both) < 2:
             continue
         units = [_unit(b.row) for _, b in both]
-        agree[arm] = _mean(
+        agree[arm] = mean_of(
             [float(c.decided == c.judge.value) - float(b.decided == b.judge.value) for b, c in both], units
         )
         errors = [(_error(b), _error(c)) for b, c in both]
         differences = [c - b for b, c in errors if b is not None and c is not None]
         if len(differences) == len(both):
-            bias[arm] = _mean(differences, units)
+            bias[arm] = mean_of(differences, units)
     return agree, bias
 
 
@@ -373,27 +245,6 @@ def _error(item: _Item) -> float | None:
     """Judge minus people, in the score's unit."""
     human, judge = number_of(item.decided), number_of(item.judge.value)
     return None if human is None or judge is None else judge - human
-
-
-def _between_people(items: Sequence[_Item]) -> tuple[Estimate | None, float | None]:
-    people = sorted({s.by for item in items for s in item.human})
-    ratings: list[list[Hashable | None]] = []
-    for item in items:
-        said = {s.by: s.value for s in item.human}
-        if len(said) > 1:
-            ratings.append([text_of(said[p]) if p in said else None for p in people])
-    if not ratings:
-        return None, None
-    same = total = 0
-    for row in ratings:
-        given = [label for label in row if label is not None]
-        same += sum(a == b for i, a in enumerate(given) for b in given[:i])
-        total += len(given) * (len(given) - 1) // 2
-    try:
-        alpha = _estimate(agreements.krippendorff_alpha(ratings, level=LEVEL))
-    except StatisticsError:  # one label only: alpha is 0/0, the raw share says it
-        alpha = None
-    return alpha, same / total
 
 
 def _retested(items: Sequence[_Item], retests: Mapping[str, Sequence[ScoreValue]]) -> ArmAgreement | None:
@@ -404,7 +255,7 @@ def _retested(items: Sequence[_Item], retests: Mapping[str, Sequence[ScoreValue]
             if again is not None:
                 pairs.append((item.judge.value, again))
                 units.append(_unit(item.row))
-    return _compare(pairs, units) if pairs else None
+    return compare(pairs, units) if pairs else None
 
 
 def _lengths(

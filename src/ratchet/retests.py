@@ -54,7 +54,9 @@ async def _retest(
     concurrency: int,
 ) -> dict[str, list[ScoreValue]]:
     place = runs.place(store, root)
-    providers.check_keys({scorer.name: model for model in scores.models_of(scorer)}, place.environ)
+    providers.check_keys(
+        {f"scorer {scorer.name} {i}": m for i, m in enumerate(scores.models_of(scorer))}, place.environ
+    )
     options = runs.Options(concurrency=concurrency, use_cache=False)
     task = run.task.replace(scorers=(scorer,))
     plan = runs.Plan(run=run.replace(task=task, arms={}), arms=(), done={}, examples=0, budget=options.budget)

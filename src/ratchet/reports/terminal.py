@@ -64,7 +64,7 @@ def _notes(
         zero, bound = _MARKS[ascii_only][:2]
         methods = list(dict.fromkeys(item.result.method for item in shown if item.result.method))
         level = views.level_text([item.result for item in shown])
-        how = f" by {', '.join(methods)}" if methods else ""
+        how = f" by {'; '.join(methods)}" if methods else ""
         yield from texts.wrap(
             texts.safe(f"Two-sided {level}{how}; {zero} no difference, {bound} margin or limit."), width
         )

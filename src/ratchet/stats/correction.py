@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -84,18 +85,18 @@ def rogan_gladen(
     )
 
 
-def _units(values: FloatArray, groups: Ids | None, name: str) -> tuple[FloatArray, int, list[object]]:
-    """Residual sums by group for the variance of a mean, and the number of groups."""
-    if groups is None:
-        return values, len(values), []
-    codes, keys = as_codes(groups, len(values), name)
-    return sums_by(codes, values, len(keys)), len(keys), list(keys)
-
-
-def _mean_variance(values: FloatArray, groups: Ids | None, name: str) -> tuple[float, int, list[object]]:
-    sums, count, keys = _units(values - values.mean(), groups, name)
+def _mean_variance(
+    values: FloatArray, groups: Ids | None, name: str
+) -> tuple[float, int, dict[Hashable, float]]:
+    """Variance of the mean, the number of groups, and each group's part in the mean's error."""
+    parts: dict[Hashable, float] = {}
+    sums, count = (values - values.mean()) / len(values), len(values)
+    if groups is not None:
+        codes, keys = as_codes(groups, len(values), name)
+        sums, count = sums_by(codes, sums, len(keys)), len(keys)
+        parts = dict(zip(keys, sums.tolist(), strict=True))
     factor = count / (count - 1.0) if count > 1 else math.inf
-    return factor * float((sums**2).sum()) / len(values) ** 2, count, keys
+    return factor * float((sums**2).sum()), count, parts
 
 
 def _is_whole(values: FloatArray) -> bool:
@@ -118,8 +119,8 @@ def ppi_mean(
     lam * mean(judge, unlabelled) + mean(label - lam * judge), with lam tuned in [0, 1] for the smallest variance; an
     interval by t on the labels' degrees of freedom. Works for any score and any bias of the judge, provided that the
     labelled items are a random draw. Below 30 labels (or 10 labelled groups: `too_small`) the interval is that of
-    the labels alone and the note says that the judge is uncalibrated. Groups must not lie on both sides. Scores
-    of 0/1 (and their differences) get two pseudo-labels on which judge and human differ by one either way, since a
+    the labels alone and the note says that the judge is uncalibrated. Groups may lie on both
+    sides: their covariance is counted where it widens. Scores of 0/1 (and their differences) get two pseudo-labels on which judge and human differ by one either way, since a
     judge that rarely errs may show no error among the labels: plain PPI++ then covers as little as .75 at 30 labels,
     this .96 and more (pseudo-observations after Bonett, Price, JEBS 2012, 37:479-488). Source:
     Angelopoulos, Duchi, Zrnic 2023, arXiv 2311.01453, example 6.1.
@@ -147,18 +148,14 @@ def ppi_mean(
         centre = (1.0 - weight) * float(f.mean())
         residual = np.append(residual, [centre + 1.0, centre - 1.0])
         owners = [*groups, ("pseudo-label", 1), ("pseudo-label", -1)] if groups is not None else None
-    label_variance, count, keys = _mean_variance(residual, owners, "groups")
-    judge_variance, _, rest_keys = _mean_variance(rest, unlabelled_groups, "unlabelled_groups")
-    shared = set(keys) & set(rest_keys)
-    if shared:
-        raise PairingError(
-            f"Group {sorted(map(repr, shared))[0]} has labelled and unlabelled items; expected whole groups to be drawn "
-            "for labelling."
-        )
+    label_variance, count, parts = _mean_variance(residual, owners, "groups")
+    judge_variance, _, rest_parts = _mean_variance(rest, unlabelled_groups, "unlabelled_groups")
+    # groups on both sides make the two means move together; moving apart is not counted on
+    together = 2.0 * weight * sum(part * rest_parts.get(group, 0.0) for group, part in parts.items())
     centre_estimate = weight * float(rest.mean()) + float(residual.mean())
     estimate = weight * float(rest.mean()) + float((y - weight * f).mean())
     judge_part = weight**2 * judge_variance if weight > 0.0 else 0.0
-    se, df = math.sqrt(judge_part + label_variance), max(count - 1.0, 1.0)
+    se, df = math.sqrt(judge_part + label_variance + max(together, 0.0)), max(count - 1.0, 1.0)
     reach = t_quantile(0.5 + level / 2.0, df) * se if math.isfinite(se) else math.inf
     return Interval(
         estimate=estimate,

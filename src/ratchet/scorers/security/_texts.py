@@ -138,8 +138,11 @@ def find_all(pattern: Any, text: str, *, most: int = 1_000) -> list[Any]:
 
 # letters of other scripts that look like Latin ones, after NFKC and case folding (Unicode TR 39, the frequent ones)
 _LOOKALIKES = str.maketrans(
-    "аеорсухіјѕһԁԛԝкмтвнгլոսցքοαερτυιχνκµωɑɡıℓһզ",
-    "aeopcyxijshdqwkmtbhrlnugqoaeptuixvkuwagilhq",
+    {
+        **dict(zip("аеорсухіјѕһԁԛԝкмтвнг", "aeopcyxijshdqwkmtbhr", strict=True)),
+        **dict(zip("οαερτυιχνκμω", "oaeptuixvkuw", strict=True)),
+        **dict(zip("լոսցքզɑɡıℓ", "lnugqqagil", strict=True)),
+    }
 )
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
                         "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]")  # fmt: skip
