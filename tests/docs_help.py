@@ -51,7 +51,9 @@ def tree() -> str:
         if path.is_dir():
             lines.append(_line(f"  {name}/", path / "__init__.py"))
             inside = [file for file in modules() if path in file.parents and file != path / "__init__.py"]
-            lines += [_line(f"    {file.relative_to(path)}".removesuffix("__init__.py"), file) for file in inside]
+            lines += [
+                _line(f"    {file.relative_to(path)}".removesuffix("__init__.py"), file) for file in inside
+            ]
         elif path.with_suffix(".py").exists():
             lines.append(_line(f"  {name}.py", path.with_suffix(".py")))
     return "```text\n" + "\n".join(lines) + "\n```"

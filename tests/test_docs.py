@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docs_help
 import orjson
 import pytest
 
+import docs_help
 from ratchet import checks, plugins, projects, yaml12
 from ratchet.providers.presets import PRESETS
 from ratchet.records import Limits, Price
@@ -76,9 +76,21 @@ def environment() -> Iterator[dict[str, str]]:
     """Variables that lead every vendor's wire to a simulated server."""
     with serve_in_thread(seed=1) as server:
         names = {name: re.sub(r"\W", "_", name.upper()) for name in PRESETS}
-        wires = {"anthropic": "anthropic", "gemini": "gemini", "vertex": "gemini", "bedrock": "bedrock", "ollama": "ollama"}
-        found = {f"{upper}_BASE_URL": server.base_url(wires.get(name, "openai")) for name, upper in names.items()}
-        yield {name: url for name, url in found.items() if not name.startswith(("SIMULATED", "RECORDED", "FUNCTION"))}
+        wires = {
+            "anthropic": "anthropic",
+            "gemini": "gemini",
+            "vertex": "gemini",
+            "bedrock": "bedrock",
+            "ollama": "ollama",
+        }
+        found = {
+            f"{upper}_BASE_URL": server.base_url(wires.get(name, "openai")) for name, upper in names.items()
+        }
+        yield {
+            name: url
+            for name, url in found.items()
+            if not name.startswith(("SIMULATED", "RECORDED", "FUNCTION"))
+        }
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +123,7 @@ def runnable(page: str) -> bool:
     return not languages.isdisjoint({"python", "console"})
 
 
-@pytest.mark.parametrize("page", filter(runnable, PAGES))
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
 def test_the_code_of_a_page_runs_from_top_to_bottom(
     page: str, prepared: Path, environment: dict[str, str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +222,7 @@ def table(heading: str) -> dict[str, str]:
     """By key, the default that the table under this heading of the configuration page says."""
     _, found, rest = read("docs/configuration.md").partition(f"\n## {heading}\n")
     assert found, f"docs/configuration.md has no section {heading!r}"
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", rest.partition("\n## ")[0], re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|", rest.partition("\n## ")[0], re.MULTILINE)
     return {key: default.strip("` ") for key, default in rows}
 
 
@@ -218,7 +230,13 @@ def table(heading: str) -> dict[str, str]:
 def test_every_key_of_ratchet_yaml_stands_in_the_reference_with_its_default(heading: str) -> None:
     said: dict[str, Any] = {}
     for key, default in table(heading).items():
-        said[key] = dataclasses.MISSING if default == "required" else yaml12.load(default.encode()) if default else None
+        said[key] = (
+            dataclasses.MISSING
+            if default == "required"
+            else yaml12.load(default.encode())
+            if default
+            else None
+        )
     real: dict[str, Any] = {}
     for field in dataclasses.fields(SECTIONS[heading]):
         made = field.default_factory is not dataclasses.MISSING

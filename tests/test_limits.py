@@ -23,7 +23,7 @@ def taken(bucket: Bucket, *, until_s: float, amount: float) -> list[float]:
     return times
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(per_minute=st.floats(1, 5000), amount=st.floats(0.1, 5), window_s=st.floats(1, 60))
 def test_in_no_window_does_more_flow_than_the_rate_and_what_was_saved_up(
     per_minute: float, amount: float, window_s: float

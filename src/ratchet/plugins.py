@@ -53,6 +53,15 @@ SCORERS = {
     "classification": "ratchet.scorers.labels:classification",
     "labels": "ratchet.scorers.labels:labels",
     "judge": "ratchet.scorers.judge:judge",
+    "no_secrets": "ratchet.scorers.security.secrets:no_secrets",
+    "no_personal_data": "ratchet.scorers.security.personal_data:no_personal_data",
+    "no_prompt_leak": "ratchet.scorers.security.leaks:no_prompt_leak",
+    "no_canary_leak": "ratchet.scorers.security.leaks:no_canary_leak",
+    "no_injection": "ratchet.scorers.security.injection:no_injection",
+    "no_unsafe_markup": "ratchet.scorers.security.markup:no_unsafe_markup",
+    "no_refusal": "ratchet.scorers.security.refusals:no_refusal",
+    "no_over_refusal": "ratchet.scorers.security.refusals:no_over_refusal",
+    "refused_as_expected": "ratchet.scorers.security.refusals:refused_as_expected",
 }
 
 STORES = {"sqlite": "ratchet.stores.sqlite:SQLiteStore"}

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ratchet.records import Json, Limits, Message, Run, RunState, Score, Span, Trace, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Secret:
@@ -284,6 +288,16 @@ class Ask(Protocol):
     ) -> Trace:
         """The answer of this variant (its prompt filled in from `variables`); `repeat` tells further tries apart."""
         ...
+
+
+class Embed(Protocol):
+    """Turns texts into vectors whose angles say how alike the texts are. `ratchet.embeddings` has three.
+
+    **Shape**: (texts, d), finite, one d for all calls of an instance; an empty text gives zeros.
+    **Errors**: `ProviderError` where a server fails, once retries are spent.
+    """
+
+    async def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]: ...
 
 
 class Sandbox(Protocol):

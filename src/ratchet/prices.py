@@ -30,7 +30,7 @@ def cost_usd(price: Price | None, usage: Usage) -> float | None:
         return None
     if usage.input_tokens is None or usage.output_tokens is None:
         return None if price.input_usd_per_mtok or price.output_usd_per_mtok else price.request_usd
-    if price.above and price.above_tokens is not None and usage.input_tokens > price.above_tokens:
+    while price.above and price.above_tokens is not None and usage.input_tokens > price.above_tokens:
         price = price.above
     cached = usage.cached_tokens or 0
     written = usage.cache_write_tokens or 0
@@ -90,7 +90,7 @@ def _from_list(provider: str, model: str, version: str) -> Price | None:
 
 
 def _price(listed: Any, source: str) -> Price | None:
-    """Our Price from genai-prices' `ModelPrice`: base rates, and the rates above the first tier's threshold."""
+    """Our Price from genai-prices' `ModelPrice`: base rates, and the rates above each threshold."""
     names = {
         "input_usd_per_mtok": "input_mtok",
         "output_usd_per_mtok": "output_mtok",
@@ -102,17 +102,18 @@ def _price(listed: Any, source: str) -> Price | None:
         return None
     base = {name: float(getattr(value, "base", value)) for name, value in values.items() if value is not None}
     request_usd = float(getattr(listed, "requests_kcount", None) or 0) / 1000
-    tiers: dict[str, Any] = {}
+    steps: dict[int, dict[str, float]] = {0: base}
     for name, value in values.items():
-        if found := getattr(value, "tiers", None):
-            tiers[name] = found[0]
-    price = _plain_price(base, request_usd, source)
-    if not tiers:
-        return price
-    above = _plain_price(
-        base | {name: float(tier.price) for name, tier in tiers.items()}, request_usd, source
-    )
-    return price.replace(above_tokens=min(int(tier.start) for tier in tiers.values()), above=above)
+        for tier in getattr(value, "tiers", None) or ():
+            steps.setdefault(int(tier.start), {})[name] = float(tier.price)
+    rates, prices = dict[str, float](), list[Price]()
+    for start in sorted(steps):
+        rates = {**rates, **steps[start]}
+        prices.append(_plain_price(rates, request_usd, source))
+    price = prices.pop()
+    for start in sorted(steps)[:0:-1]:
+        price = prices.pop().replace(above_tokens=start, above=price)
+    return price
 
 
 def _plain_price(rates: dict[str, float], request_usd: float, source: str) -> Price:

@@ -447,7 +447,10 @@ class CheckResult(_Record):
     check: Check
     outcome: Literal["passed", "failed", "open", "invalid", "reported"]
     estimate: float | None = None
+    """Candidate minus baseline in the metric's unit; as a share of the baseline where relative (-0.3 is 30 % less);
+    for a limit, the candidate's own value. Never turned round: less cost is negative."""
     low: float | None = None
+    """None beside a `level`: no finite limit on this side."""
     high: float | None = None
     level: float | None = None
     """Two-sided coverage of [low, high], 0 to 1."""
@@ -457,10 +460,13 @@ class CheckResult(_Record):
     n_groups: int | None = None
     method: str = ""
     p: float | None = None
+    """One-sided, of the claim that the outcome makes; for an open check, of the claim that it passes."""
     seed: int | None = None
     needed_n: int | None = None
     """About how many examples would decide it."""
     reason: str = ""
+    where: Mapping[str, str] = field(default_factory=_dict)
+    """The slice it is about, as in {"language": "de"}; empty for all examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -478,7 +484,12 @@ class Verdict(_Record):
     warnings: tuple[str, ...] = ()
     inputs: Mapping[str, Json] = field(default_factory=_dict)
     """Hashes of dataset, prompts, prices, scorers and rules; seeds."""
+    slices: tuple[CheckResult, ...] = ()
+    """Differences within slices of the data; they are reported and never decide."""
     created_at: float = 0.0
+
+    def __str__(self) -> str:
+        return "\n".join((*self.reasons, *(f"Warning: {warning}" for warning in self.warnings)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,10 +61,10 @@ async def _retest(
     task = run.task.replace(scorers=(scorer,))
     plan = runs.Plan(run=run.replace(task=task, arms={}), arms=(), done={}, examples=0, budget=options.budget)
     wanted = set(traces)
-    pairs = [(t, e) for t, e in runs._pairs(run, store, root) if t.id in wanted]
+    pairs = [(t, e) for t, e in runs.pairs(run, store) if t.id in wanted]
     found: dict[str, list[ScoreValue]] = {trace.id: [] for trace, _ in pairs}
     room = asyncio.Semaphore(concurrency)
-    async with runs._engine(plan, options, place, None) as (worker, _):
+    async with runs.open_engine(plan, options, place, None) as (worker, _):
 
         async def judge(trace: Trace, example: Example, ask: Ask) -> None:
             async with room:

@@ -99,7 +99,13 @@ def paid_twice(log: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("faults", [(), ("429:0.05,retry=ms,after=0.02", "500:0.03", "503:0.02", "drop:0.01", "malformed:0.01", "empty:0.01")])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (),
+        ("429:0.05,retry=ms,after=0.02", "500:0.03", "503:0.02", "drop:0.01", "malformed:0.01", "empty:0.01"),
+    ],
+)
 def test_thirty_kills_leave_every_row_exactly_once(folder: Path, faults: tuple[str, ...]) -> None:
     log = folder / "requests.jsonl"
     with serve_in_thread(profiles=["steady=ttft_s=0.02~0.05"], faults=faults, log=log, seed=7) as server:

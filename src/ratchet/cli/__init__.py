@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("ratchet.cli.demo:demo", "Run a real case end to end, without a key."),
     "run": ("ratchet.cli.run:run", "Try variants on a dataset, score every answer, keep everything."),
     "score": ("ratchet.cli.score:score", "Judge the answers of a run again, without calling its models."),
+    "judge": ("ratchet.cli.judge:judge", "Measure a judge against people's labels."),
     "list": ("ratchet.cli.list:list_runs", "List the runs of a store."),
     "show": ("ratchet.cli.show:show", "Show a run, or one answer with all its steps."),
     "export": ("ratchet.cli.export:export", "Write the answers and scores of a run to a file."),

@@ -127,7 +127,8 @@ def _flips(verdict: Verdict, evidence: Evidence, found: examples.Paired) -> str:
     order = [int(i) for i in examples.chosen(found) if found.gain[i] < 0][:MOST_FLIPS]
     unit = numbers.level_unit(found.metric, [1.0], rate=False)
     rows = [
-        (code(evidence.examples[i]), _value(unit, found.before[i]), _value(unit, found.after[i])) for i in order
+        (code(evidence.examples[i]), _value(unit, found.before[i]), _value(unit, found.after[i]))
+        for i in order
     ]
     title = (
         f"Examples by {html_text(found.metric)}: {counted.worse:,} worse, {counted.better:,} better, "
@@ -158,7 +159,11 @@ def _details(title: str, body: str) -> str:
 
 
 def _facts(verdict: Verdict, shown: Sequence[Line]) -> str:
-    rows = [("task", code(verdict.task_id)), ("baseline", code(verdict.baseline)), ("candidate", code(verdict.candidate))]
+    rows = [
+        ("task", code(verdict.task_id)),
+        ("baseline", code(verdict.baseline)),
+        ("candidate", code(verdict.candidate)),
+    ]
     rows += [("run", code(run_id)) for run_id in verdict.run_ids]
     rows += [(escape(key), code(texts.as_text(value), 100)) for key, value in verdict.inputs.items()]
     methods = dict.fromkeys(f"{item.title}: {item.result.method}" for item in shown if item.result.method)

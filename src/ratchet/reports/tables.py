@@ -32,7 +32,9 @@ def render(verdict: Verdict, evidence: Evidence | None = None) -> str:
         row |= {name: getattr(result, name) for name in HEADER if hasattr(result, name)}
         writer.writerow({name: _cell(value) for name, value in row.items()})
     if not verdict.results:
-        writer.writerow({**{k: _cell(v) for k, v in common.items()}, "reason": _cell("; ".join(verdict.reasons))})
+        writer.writerow(
+            {**{k: _cell(v) for k, v in common.items()}, "reason": _cell("; ".join(verdict.reasons))}
+        )
     return file.getvalue()
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-import zlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import plugins
+from ratchet import embeddings
 from ratchet.errors import ConfigError, MissingExtraError, ScorerError
-from ratchet.records import Example, Json, Trace
-from ratchet.scorers._inputs import answer_of, as_text, expected_of, short
+from ratchet.records import Example, Json, Trace, Variant
+from ratchet.scorers._inputs import answer_of, as_text, expected_of
 from ratchet.scores import scorer
 
 MAX_CHARACTERS = 200_000
@@ -92,19 +89,24 @@ def _sacrebleu() -> Any:
     return sacrebleu
 
 
-Embed = Callable[[list[str]], Sequence[Sequence[float]]]
-"""Texts to one vector each, all of one length."""
+_EMBED_SETTINGS = ("embed", "base_url", "api_key_env")
 
 
 def _prepare_cosine(settings: dict[str, Json], root: Path) -> dict[str, Json]:
-    embed = settings.get("embed")
-    if isinstance(embed, str) and not callable(plugins.load(embed, root=root)):
-        raise ConfigError(f"embed: {embed!r} is not a function")
+    if not settings.get("embed") and any(settings.get(key) for key in _EMBED_SETTINGS):
+        raise ConfigError("base_url and api_key_env of cosine are for an embed such as 'openai/text-embedding-3-small'")
+    if settings.get("embed"):
+        embeddings.check(settings["embed"], root=root, base_url=settings.get("base_url"))
     return settings
 
 
-@scorer(version="1", prepare=_prepare_cosine)
-def cosine(
+def _embedding_models(settings: Mapping[str, Json]) -> list[Variant]:
+    variant = embeddings.variant_of(*(settings.get(key) for key in _EMBED_SETTINGS))
+    return [] if variant is None else [variant]
+
+
+@scorer(version="1", prepare=_prepare_cosine, models=_embedding_models)
+async def cosine(
     trace: Trace,
     example: Example,
     *,
@@ -112,38 +114,24 @@ def cosine(
     n: int = 3,
     ignore_case: bool = True,
     field: str | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
 ) -> float:
     """Cosine of the angle between two embeddings: without `embed`, of the counts of hashed character n-grams.
 
     Args:
-        embed: "pkg.module:function" from a list of texts to a vector each; then the cosine may be below 0.
+        embed: "ngrams"; "provider/model" of an OpenAI-compatible /embeddings endpoint; "minilm" (local, an extra);
+            or "pkg.module:function" from a list of texts to a vector each. But for n-grams it may be below 0.
         n: Length of the n-grams, in characters.
+        ignore_case: For n-grams.
+        base_url: Of the endpoint; the provider's own by default.
+        api_key_env: Variable that holds the endpoint's key.
     """
     answer, references = _texts(trace, example, field)
-    if embed is not None:
-        vectors = [[float(x) for x in vector] for vector in plugins.load(embed)([answer, *references])]
-        if len(vectors) != 1 + len(references) or len({len(vector) for vector in vectors}) != 1:
-            raise ScorerError(
-                f"{embed} gave {short([len(v) for v in vectors])}, expected a vector a text, of one length"
-            )
-        return max(_cosine(dict(enumerate(vectors[0])), dict(enumerate(other))) for other in vectors[1:])
-    counts = [hashed_ngrams(text.casefold() if ignore_case else text, n) for text in (answer, *references)]
-    return max(_cosine(counts[0], other) for other in counts[1:])
-
-
-def hashed_ngrams(text: str, n: int = 3, *, buckets: int = 2**18) -> dict[int, float]:
-    """How often each character n-gram occurs, by its hash; the same in every process.
-
-    Source: feature hashing, Weinberger et al. 2009, without signs.
-    """
-    padded = f" {' '.join(text.split())} "
-    grams = (padded[i : i + n] for i in range(max(len(padded) - n + 1, 1)))
-    counts = Counter(zlib.crc32(gram.encode("utf-8", "surrogatepass")) % buckets for gram in grams)
-    return {bucket: float(count) for bucket, count in counts.items()}
-
-
-def _cosine(left: dict[int, float], right: dict[int, float]) -> float:
-    if left == right:
-        return 1.0
-    length = math.sqrt(sum(x * x for x in left.values()) * sum(x * x for x in right.values()))
-    return sum(x * right.get(key, 0.0) for key, x in left.items()) / length if length else 0.0
+    if embed is None or embed == "ngrams":
+        fold: Callable[[str], str] = str.casefold if ignore_case else str
+        counts = [embeddings.hashed_ngrams(fold(text), n) for text in (answer, *references)]
+        return max(embeddings.sparse_cosine(counts[0], other) for other in counts[1:])
+    async with embeddings.opened(embed, base_url=base_url, api_key_env=api_key_env) as vectors_of:
+        vectors = await vectors_of([answer, *references])
+    return max(embeddings.cosine(vectors[0], other) for other in vectors[1:])

@@ -65,7 +65,9 @@ def peek(path: Path, format: str | None) -> Peeked:
             if isinstance(row, DatasetError):
                 raise row
             if not isinstance(row, dict):
-                raise DatasetError(f"found {type(row).__name__}, expected an object", file=path, line=line, value=row)
+                raise DatasetError(
+                    f"found {type(row).__name__}, expected an object", file=path, line=line, value=row
+                )
             found = cast("Row", row)
             columns.update(dict.fromkeys(found))
             first = {**found, **first}
@@ -97,7 +99,11 @@ class Layout:
             for arm, columns in self.arms
             for name, column in (
                 *columns.metrics.items(),
-                *((part, column) for part, column in (("text", columns.text), ("answer", columns.answer)) if column),
+                *(
+                    (part, column)
+                    for part, column in (("text", columns.text), ("answer", columns.answer))
+                    if column
+                ),
             )
         }
 
@@ -140,7 +146,17 @@ def layout_of(spec: Spec, files: Sequence[Peeked], *, content: bool = True) -> L
 
 def _named(spec: Spec) -> Iterable[str]:
     """Every column that the spec names."""
-    single = (spec.by, spec.group, spec.repeat, spec.expected, spec.error, spec.refused, spec.cached, spec.text, spec.answer)
+    single = (
+        spec.by,
+        spec.group,
+        spec.repeat,
+        spec.expected,
+        spec.error,
+        spec.refused,
+        spec.cached,
+        spec.text,
+        spec.answer,
+    )
     yield from (column for column in single if column)
     yield from (*spec.id, *spec.inputs, *spec.scores, *spec.slices, *spec.agreement, *spec.facts.values())
     yield from (entry.column for entry in spec.where)
@@ -158,7 +174,9 @@ class _Finder:
             self._used.add(column)
 
     def one(self, names: Iterable[str]) -> str | None:
-        return next((name for name in names if name not in self._used and all(f.has(name) for f in self.files)), None)
+        return next(
+            (name for name in names if name not in self._used and all(f.has(name) for f in self.files)), None
+        )
 
     def starting(self, start: str) -> list[str]:
         return [
@@ -232,7 +250,9 @@ def _wide_arms(spec: Spec, finder: _Finder) -> tuple[tuple[str, ArmColumns], ...
         )
     names = spec.arms or spec.wide[0].columns
     if len(names) != count or len(set(names)) != count:
-        raise ConfigError(f"arms are named {', '.join(names)}; expected {count} different names, one a column")
+        raise ConfigError(
+            f"arms are named {', '.join(names)}; expected {count} different names, one a column"
+        )
     made: list[tuple[str, ArmColumns]] = []
     shared = (spec.error,) if spec.error else ()
     for place, name in enumerate(names):

@@ -69,7 +69,9 @@ def read_tables(
         raise UnknownNameError("arm", missing[0], sorted(loading.seen))
     if not made.tables:
         kept = " after --where" if spec.where else ""
-        raise ConfigError(f"no row of {', '.join(str(path) for _, path in files)} is left{kept}; expected at least one")
+        raise ConfigError(
+            f"no row of {', '.join(str(path) for _, path in files)} is left{kept}; expected at least one"
+        )
     for kind in made.kinds.values():
         kind.check()
     return made
@@ -93,13 +95,19 @@ class _Loading:
         identify, keep = id_of(layout.id, path), _keeper(self.spec.where)
         place = Place(path)
         rows = 0
-        unseen = set() if file.complete else {column for _, columns in layout.arms for column in columns.metrics.values()}
+        unseen = (
+            set()
+            if file.complete
+            else {column for _, columns in layout.arms for column in columns.metrics.values()}
+        )
         with readers.opened(path) as (opened, _):
             for line, row in readers.read(opened, path, file.format):
                 if isinstance(row, DatasetError):
                     raise row
                 if not isinstance(row, dict):
-                    raise DatasetError(f"found {type(row).__name__}, expected an object", file=path, line=line, value=row)
+                    raise DatasetError(
+                        f"found {type(row).__name__}, expected an object", file=path, line=line, value=row
+                    )
                 found = cast("Row", row)
                 if unseen:
                     unseen = {column for column in unseen if cell_at(found, column, _NO) is _NO}
@@ -112,12 +120,16 @@ class _Loading:
             raise DatasetError("no row has this column", file=path, column=column)
         self.made.sources.append({"path": str(path), "sha256": _sha256(path), "rows": rows})
 
-    def _row(self, row: Row, line: int, arm: str | None, identify: Callable[[Row, int, int], str], place: Place) -> int:
+    def _row(
+        self, row: Row, line: int, arm: str | None, identify: Callable[[Row, int, int], str], place: Place
+    ) -> int:
         layout = self.made.layout
         if layout.by is not None:
             arm = label_of(row, layout.by, place.file, line)
             if arm is None:
-                raise DatasetError("is empty, expected the name of an arm", file=place.file, line=line, column=layout.by)
+                raise DatasetError(
+                    "is empty, expected the name of an arm", file=place.file, line=line, column=layout.by
+                )
         arms = [(name or arm or "", columns) for name, columns in layout.arms]
         taken = 0
         for name, columns in arms:
@@ -138,7 +150,13 @@ class _Loading:
             )  # fmt: skip
 
     def _take(
-        self, name: str, columns: ArmColumns, row: Row, line: int, identify: Callable[[Row, int, int], str], place: Place
+        self,
+        name: str,
+        columns: ArmColumns,
+        row: Row,
+        line: int,
+        identify: Callable[[Row, int, int], str],
+        place: Place,
     ) -> None:
         layout, path = self.made.layout, place.file
         reader = self._readers.get(name) or self._start(name, columns)
@@ -152,7 +170,9 @@ class _Loading:
         example = self.made.examples[name].add(id, content, group, slices, place)
         repeat = label_of(row, layout.repeat, path, line) if layout.repeat else None
         if layout.repeat and repeat is None:
-            raise DatasetError("is empty, expected the number of a repeat", file=path, line=line, column=layout.repeat)
+            raise DatasetError(
+                "is empty, expected the number of a repeat", file=path, line=line, column=layout.repeat
+            )
         if self.spec.number_repeats:
             counts = self._occurrences.setdefault(name, {})
             counts[id] = counts.get(id, 0) + 1

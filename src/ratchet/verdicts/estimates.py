@@ -106,7 +106,9 @@ def estimate(question: Question, pair: Pair) -> Estimate:
 
 
 def _over_totals(check: Check) -> bool:
-    return check.measure in ("macro_f1", "micro_f1") or (check.measure == "jaccard" and check.label is not None)
+    return check.measure in ("macro_f1", "micro_f1") or (
+        check.measure == "jaccard" and check.label is not None
+    )
 
 
 def _flat(found: Sides) -> tuple[Floats, Floats, Ints | None, Ints | None]:
@@ -157,7 +159,9 @@ def _mean(question: Question, found: Sides) -> Estimate:
     )
 
 
-def _tested(question: Question, ask: Callable[[Alternative], Interval]) -> tuple[Interval, float | None, float | None]:
+def _tested(
+    question: Question, ask: Callable[[Alternative], Interval]
+) -> tuple[Interval, float | None, float | None]:
     """The interval with the one-sided p of passing and of failing."""
     passing: Alternative = "greater" if question.sign > 0 else "less"
     failing: Alternative = "less" if question.sign > 0 else "greater"
@@ -175,11 +179,19 @@ def _ratio(
 ) -> Estimate:
     null = 1.0 + question.sign * question.bound
     if null <= 0.0:
-        raise NoValuesError(f"a margin of {question.check.margin:g} leaves nothing to be worse than; expected below 1")
+        raise NoValuesError(
+            f"a margin of {question.check.margin:g} leaves nothing to be worse than; expected below 1"
+        )
 
     def ask(alternative: Alternative) -> Interval:
         return ratio_of_means(
-            data[0], data[1], examples=data[2], groups=data[3], level=question.level, null=null, alternative=alternative
+            data[0],
+            data[1],
+            examples=data[2],
+            groups=data[3],
+            level=question.level,
+            null=null,
+            alternative=alternative,
         )
 
     interval, p_passes, p_fails = _tested(question, ask)
@@ -196,7 +208,13 @@ def _ratio(
 
 def _as_change(ratio: Interval) -> Interval:
     """A ratio as a relative change: 0.7 is -0.3."""
-    return replace(ratio, estimate=ratio.estimate - 1.0, low=ratio.low - 1.0, high=ratio.high - 1.0, null=ratio.null - 1.0)
+    return replace(
+        ratio,
+        estimate=ratio.estimate - 1.0,
+        low=ratio.low - 1.0,
+        high=ratio.high - 1.0,
+        null=ratio.null - 1.0,
+    )
 
 
 def _quantile(question: Question, found: Sides) -> Estimate:
@@ -230,7 +248,11 @@ def _enough_for(q: float, interval: Interval, n: int) -> Interval:
     """The interval marked too small where n can't bound this quantile: 59 rows for p95, 1,000 for p99."""
     tail = max(q, 1.0 - q)
     needed = P99_N if tail >= 0.99 else math.ceil(math.log(0.05) / math.log(tail))
-    return replace(interval, too_small=True, note=f"p{100 * q:g} needs {needed:,} rows to decide.") if n < needed else interval
+    return (
+        replace(interval, too_small=True, note=f"p{100 * q:g} needs {needed:,} rows to decide.")
+        if n < needed
+        else interval
+    )
 
 
 def _drawn(question: Question, interval: Interval, values: tuple[float, float], found: Sides) -> Estimate:
@@ -312,13 +334,19 @@ def _label_totals(check: Check, found: Sides) -> tuple[Floats, int, Callable[[Fl
 
 
 def _counts(
-    check: Check, side: tuple[tuple[frozenset[str] | None, frozenset[str]], ...], units: Ints, n: int, names: list[str]
+    check: Check,
+    side: tuple[tuple[frozenset[str] | None, frozenset[str]], ...],
+    units: Ints,
+    n: int,
+    names: list[str],
 ) -> Floats:
     """tp, fp and fn of each label, summed over the rows of each unit; equal rows are looked at once."""
     kinds = {pair: code for code, pair in enumerate(dict.fromkeys(side))}
     micro = check.measure == "micro_f1"
     unknown = frozenset({"(unknown)"}) if micro else frozenset[str]()
-    predicted = [unknown if found is None else found if micro else found - {"(unknown)"} for found, _ in kinds]
+    predicted = [
+        unknown if found is None else found if micro else found - {"(unknown)"} for found, _ in kinds
+    ]
     wanted = frozenset(names)
     counts = label_stats.count_labels(
         [expected & wanted for _, expected in kinds], [found & wanted for found in predicted], labels=names
@@ -378,11 +406,20 @@ def _agreement(check: Check, pair: Pair) -> Sides:
         kept.append(np.unique(units))
         repeats = np.bincount(np.searchsorted(kept[-1], units))
         if int(repeats.max()) < 2:
-            raise NoValuesError(f"{arm.name} has one answer an example; stability needs repeats: 2 or more, better 5")
+            raise NoValuesError(
+                f"{arm.name} has one answer an example; stability needs repeats: 2 or more, better 5"
+            )
     if len(pair.before) != len(pair.after):
-        raise NoValuesError("the arms have other numbers of repeats; agreement falls with that number, so it can't be compared")
+        raise NoValuesError(
+            "the arms have other numbers of repeats; agreement falls with that number, so it can't be compared"
+        )
     return Sides(
-        before=values[0], after=values[1], before_unit=kept[0], after_unit=kept[1], groups=pair.groups, aligned=True
+        before=values[0],
+        after=values[1],
+        before_unit=kept[0],
+        after_unit=kept[1],
+        groups=pair.groups,
+        aligned=True,
     )
 
 
@@ -392,7 +429,9 @@ def _answers(check: Check, pair: Pair, name: str) -> list[object]:
     gone = arm.failed | arm.unparsable
     if check.metric == "stability" or column is None:
         if not arm.answers:
-            raise NoValuesError(f"the answers of {name} were not kept, which stability needs; repeats: 2 or more keeps them")
+            raise NoValuesError(
+                f"the answers of {name} were not kept, which stability needs; repeats: 2 or more keeps them"
+            )
         found: list[object] = list(arm.answers)
     elif column.kind == "labels":
         found = [None if predicted is None else tuple(sorted(predicted)) for predicted, _ in column.labels]
@@ -417,21 +456,47 @@ def _limit(question: Question, found: Sides) -> Estimate:
             quantiles.quantile_interval(found.after, q, groups=clustered, level=question.level),
             len(found.after),
         )
-        values = quantiles.quantile(found.before, q), interval.estimate
+        values = quantiles.quantile(found.before, q) if len(found.before) else math.nan, interval.estimate
     elif _over_totals(check):
-        table, width, statistic = _label_totals(check, found)
+        table, width, statistic = _label_totals(check, _only(found, after=True))
         interval = totals_interval(
-            table[:, width:], statistic, groups=found.groups_of(np.unique(found.after_unit)),
+            table[:, :width], statistic, groups=found.groups_of(np.unique(found.after_unit)),
             level=question.level, draws=DRAWS, seed=question.seed, method=f"{check.measure}, bootstrap",
         )  # fmt: skip
-        values = float(statistic(table[:, :width].sum(axis=0)[None, :])[0]), interval.estimate
+        values = _total_of_baseline(check, found), interval.estimate
     else:
         repeated = len(np.unique(found.after_unit)) < len(found.after)
         interval = mean_interval(
             found.after, examples=found.after_unit if repeated else None, groups=groups, level=question.level
         )
-        values = float(found.by_unit()[0].mean()), interval.estimate
+        values = _unit_mean(found.before, found.before_unit), interval.estimate
     return _drawn(question, interval, values, found)
+
+
+def _only(found: Sides, *, after: bool) -> Sides:
+    """One side in both places."""
+    if after:
+        return replace(
+            found, before=found.after, before_unit=found.after_unit, before_labels=found.after_labels
+        )
+    return replace(found, after=found.before, after_unit=found.before_unit, after_labels=found.before_labels)
+
+
+def _total_of_baseline(check: Check, found: Sides) -> float:
+    if not len(found.before):
+        return math.nan
+    try:
+        table, width, statistic = _label_totals(check, _only(found, after=False))
+    except NoValuesError:
+        return math.nan
+    return float(statistic(table[:, :width].sum(axis=0)[None, :])[0])
+
+
+def _unit_mean(values: Floats, units: Ints) -> float:
+    if not len(values):
+        return math.nan
+    _, codes = np.unique(units, return_inverse=True)
+    return float((np.bincount(codes, weights=values) / np.bincount(codes)).mean())
 
 
 def too_weak(interval: Interval) -> str | None:

@@ -53,18 +53,21 @@ class Sides:
 
 
 def sides(check: Check, pair: Pair) -> Sides:
-    """The values of both arms for this check.
+    """The values of both arms for this check; for a limit, the candidate's own, whatever the baseline lacks.
 
     Raises:
         NoValuesError: The metric isn't there, or too much of it is missing.
     """
-    arms = (pair.baseline, pair.candidate)
-    rows = (pair.before, pair.after)
-    values = [_values(check, arm)[at] for arm, at in zip(arms, rows, strict=True)]
-    bad = [_bad(check, arm)[at] for arm, at in zip(arms, rows, strict=True)]
-    labels = [_labels_of(check, arm) for arm in arms]
+    if check.rule in ("at_most", "at_least"):
+        return _alone(check, pair)
     notes: list[str] = []
-    treated = _treat(check, pair, values, bad, notes)
+    bad = [_bad(check, arm)[rows] for arm, rows in _both(pair)]
+    values = [_values(check, arm)[rows] for arm, rows in _both(pair)]
+    for (arm, rows), each, wrong in zip(_both(pair), values, bad, strict=True):
+        _check_errors(check, arm, wrong, notes)
+        _check_gaps(check, arm, rows, each, wrong, notes)
+    worst = _worst(check, values)
+    treated = [np.where(wrong, worst, each) for each, wrong in zip(values, bad, strict=True)]
     keep = [~np.isnan(each) for each in treated]
     if pair.aligned:
         keep = [keep[0] & keep[1]] * 2
@@ -73,10 +76,7 @@ def sides(check: Check, pair: Pair) -> Sides:
         keep = [keep[0] & np.isin(pair.before_unit, both), keep[1] & np.isin(pair.after_unit, both)]
     if not keep[0].any():
         raise NoValuesError(_nothing(check, pair))
-    chosen = [
-        tuple(each[row] for row in at[kept].tolist()) if each else ()
-        for each, at, kept in zip(labels, rows, keep, strict=True)
-    ]
+    labels = [_labels_at(check, arm, rows, kept) for (arm, rows), kept in zip(_both(pair), keep, strict=True)]
     return Sides(
         before=treated[0][keep[0]],
         after=treated[1][keep[1]],
@@ -84,10 +84,54 @@ def sides(check: Check, pair: Pair) -> Sides:
         after_unit=pair.after_unit[keep[1]],
         groups=pair.groups,
         aligned=pair.aligned,
-        before_labels=chosen[0],
-        after_labels=chosen[1],
+        before_labels=labels[0],
+        after_labels=labels[1],
         notes=tuple(notes),
         blocked=_blocked(check, bad),
+    )
+
+
+def _both(pair: Pair) -> tuple[tuple[ArmData, Ints], tuple[ArmData, Ints]]:
+    return (pair.baseline, pair.before), (pair.candidate, pair.after)
+
+
+def _alone(check: Check, pair: Pair) -> Sides:
+    """The candidate's values; the baseline's, where it has any, are only shown beside them."""
+    notes: list[str] = []
+    values = _values(check, pair.candidate)[pair.after]
+    bad = _bad(check, pair.candidate)[pair.after]
+    _check_errors(check, pair.candidate, bad, notes)
+    _check_gaps(check, pair.candidate, pair.after, values, bad, notes)
+    try:
+        base = _values(check, pair.baseline)[pair.before]
+        base_bad = _bad(check, pair.baseline)[pair.before]
+    except NoValuesError:
+        base, base_bad = np.full(len(pair.before), _NAN), np.zeros(len(pair.before), np.bool_)
+    worst = _worst(check, [base, values])
+    base, values = np.where(base_bad, worst, base), np.where(bad, worst, values)
+    kept_base, kept = ~np.isnan(base), ~np.isnan(values)
+    if not kept.any():
+        raise NoValuesError(_nothing(check, pair))
+    return Sides(
+        before=base[kept_base],
+        after=values[kept],
+        before_unit=pair.before_unit[kept_base],
+        after_unit=pair.after_unit[kept],
+        groups=pair.groups,
+        aligned=False,
+        before_labels=_labels_at(check, pair.baseline, pair.before, kept_base),
+        after_labels=_labels_at(check, pair.candidate, pair.after, kept),
+        notes=tuple(notes),
+    )
+
+
+def _labels_at(check: Check, arm: ArmData, rows: Ints, kept: Bools) -> tuple[Labels, ...]:
+    labels = _labels_of(check, arm)
+    bad = _bad(check, arm)
+    return (
+        tuple((None, labels[row][1]) if bad[row] else labels[row] for row in rows[kept].tolist())
+        if labels
+        else ()
     )
 
 
@@ -111,7 +155,9 @@ def _values(check: Check, arm: ArmData) -> Floats:
     if check.label is not None:
         if not column.labels:
             raise NoValuesError(f"{check.metric} has no labels; label: {check.label} asks for one")
-        found = [_NAN if predicted is None else float(check.label in predicted) for predicted, _ in column.labels]
+        found = [
+            _NAN if predicted is None else float(check.label in predicted) for predicted, _ in column.labels
+        ]
         return np.array(found, np.float64)
     values = column.values
     if check.metric in TIMES:
@@ -176,56 +222,53 @@ def _bad(check: Check, arm: ArmData) -> Bools:
     return bad
 
 
-def _treat(check: Check, pair: Pair, values: list[Floats], bad: list[Bools], notes: list[str]) -> list[Floats]:
-    """The values with the declared treatment of errors applied; NaN marks a row to leave out."""
-    names = (pair.baseline.name, pair.candidate.name)
-    excluded = check.errors != "fail" or (check.metric in FACTS and not _is_time_quantile(check))
-    strict = check.errors == "invalid" or (check.errors == "fail" and excluded)
-    for name, wrong in zip(names, bad, strict=True):
-        share = float(wrong.mean())
-        if strict and share > check.max_error_share:
-            raise NoValuesError(
-                f"{int(wrong.sum()):,} of {len(wrong):,} answers of {name} failed ({share:.1%}); above "
-                f"{check.max_error_share:.0%} {check.metric} of the rest says nothing"
-            )
-        if excluded and wrong.any():
-            notes.append(f"{int(wrong.sum()):,} failed answers of {name} left out")
-    _check_gaps(check, pair, values, bad, notes)
-    if excluded:
-        return [np.where(wrong, _NAN, each) for each, wrong in zip(values, bad, strict=True)]
-    worst = _worst(check, values)
-    return [np.where(wrong, worst, each) for each, wrong in zip(values, bad, strict=True)]
+def _leaves_out(check: Check) -> bool:
+    """Whether failed answers are left out: where asked for, and for means of cost, time and tokens."""
+    return check.errors != "fail" or (check.metric in FACTS and not _is_time_quantile(check))
+
+
+def _check_errors(check: Check, arm: ArmData, bad: Bools, notes: list[str]) -> None:
+    """Count what is left out; too much of it makes the check void, unless leaving out was asked for."""
+    if not _leaves_out(check) or not bad.any():
+        return
+    share = float(bad.mean())
+    if check.errors != "exclude" and share > check.max_error_share:
+        raise NoValuesError(
+            f"{int(bad.sum()):,} of {len(bad):,} answers of {arm.name} failed ({share:.1%}); above "
+            f"{check.max_error_share:.0%}, {check.metric} of the rest says nothing"
+        )
+    notes.append(f"{int(bad.sum()):,} failed answers of {arm.name} left out")
 
 
 def _is_time_quantile(check: Check) -> bool:
     return check.metric in TIMES and check.measure == "quantile"
 
 
-def _check_gaps(
-    check: Check, pair: Pair, values: list[Floats], bad: list[Bools], notes: list[str]
-) -> None:
+def _check_gaps(check: Check, arm: ArmData, rows: Ints, values: Floats, bad: Bools, notes: list[str]) -> None:
     """Answers that were given but have no value: a scorer that gave up, an unknown price. Never silently dropped."""
-    for arm, at, each, wrong in zip(
-        (pair.baseline, pair.candidate), (pair.before, pair.after), values, bad, strict=True
-    ):
-        gaps = np.isnan(each) & ~wrong
-        if check.metric in TIMES:
-            from_cache = gaps & arm.cached[at]
-            if from_cache.any():
-                notes.append(f"{int(from_cache.sum()):,} answers of {arm.name} came from the cache and have no time")
-            gaps &= ~from_cache
-        share = float(gaps.mean())
-        if share > check.max_error_share:
-            raise NoValuesError(
-                f"{int(gaps.sum()):,} of {len(gaps):,} answers of {arm.name} have no {check.metric} ({share:.1%}); "
-                f"above {check.max_error_share:.0%} the rest says nothing"
-            )
-        if gaps.any():
-            notes.append(f"{int(gaps.sum()):,} answers of {arm.name} without {check.metric} left out")
+    gaps = np.isnan(values) & ~bad
+    if check.metric in TIMES:
+        cached = gaps & arm.cached[rows]
+        if cached.any():
+            notes.append(f"{int(cached.sum()):,} answers of {arm.name} came from the cache and have no time")
+        gaps &= ~cached
+    share = float(gaps.mean())
+    if share > check.max_error_share:
+        raise NoValuesError(
+            f"{int(gaps.sum()):,} of {len(gaps):,} answers of {arm.name} have no {check.metric} ({share:.1%}); "
+            f"above {check.max_error_share:.0%} the rest says nothing"
+        )
+    if gaps.any():
+        notes.append(f"{int(gaps.sum()):,} answers of {arm.name} without {check.metric} left out")
 
 
 def _worst(check: Check, values: list[Floats]) -> float:
-    """What a failed answer counts as: +infinity for times, else the worse of 0 and the worst score of both arms."""
+    """What a failed answer counts as: +infinity for times, else the worse of 0 and the worst score of both arms.
+
+    NaN leaves it out.
+    """
+    if _leaves_out(check):
+        return _NAN
     if "worst" in check.settings:
         return float(check.settings["worst"])
     if _is_time_quantile(check):

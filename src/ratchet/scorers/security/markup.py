@@ -7,6 +7,7 @@ escapes, direction overrides, invisible characters). Where it is unclear what is
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import urllib.parse
 from collections import Counter
@@ -154,8 +155,9 @@ _INLINE_URL = r"\]\(\s{0,9}<?([^)\s>]{1,4000})"
 _DEFINITION = r"(?m)^ {0,3}\[[^\]\n]{1,200}\]:\s{0,9}<?([^\s>]{1,4000})"
 _BARE_URL = r"(?i)\b(?:https?|ftp):[/\\]{1,3}[^\s<>\"'`)\]]{1,4000}"
 _FRAMES = frozenset(
-    "iframe frame frameset object embed applet portal fencedframe form base meta link dialog input button textarea".split()
-)
+    {"iframe", "frame", "frameset", "object", "embed", "applet", "portal", "fencedframe", "form", "base", "meta",
+     "link", "dialog", "input", "button", "textarea"}
+)  # fmt: skip
 _FETCHED = frozenset(
     {"img", "image", "video", "audio", "source", "track", "picture", "input", "body", "table", "td"}
 )
@@ -288,7 +290,7 @@ def _random(segment: str) -> bool:
     if max(map(len, words), default=0) < 16:
         return stem.count("%") >= 4
     longest = max(words, key=len)
-    changes = sum(_kind(a) != _kind(b) for a, b in zip(longest, longest[1:], strict=False))
+    changes = sum(_kind(a) != _kind(b) for a, b in itertools.pairwise(longest))
     return changes >= 5 or len(longest) >= 32
 
 

@@ -1,0 +1,264 @@
+"""A run before it starts: its options, and the plan with its calls, tokens and dollars."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ratchet import budgets, codec, datasets, plans, prices, prompts, providers, scores, variants
+from ratchet.budgets import Budget
+from ratchet.calls import Render, request_for
+from ratchet.errors import PlanError, PromptError
+from ratchet.ports import Store, Usage
+from ratchet.records import Example, Price, Prompt, Run, Scorer, Task, Variant
+
+SAMPLED_FOR_ESTIMATE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to execute a run; nothing here is part of the task."""
+
+    concurrency: int = 16
+    seed: int = 0
+    limit: int | None = None
+    """Only the first so many examples."""
+    sample: int | None = None
+    """Only so many examples, drawn with the seed."""
+    budget: Budget = field(default_factory=Budget)
+    use_cache: bool = True
+    resume: str | None = None
+    """Id of the run to go on with; "last": the newest of this task that isn't finished."""
+    retry_failed: bool = False
+    """When resuming, also try answers again that failed."""
+    name: str = ""
+    baseline: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPlan:
+    """What one arm will take; tokens and dollars are estimates."""
+
+    name: str
+    variant: Variant
+    variant_id: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """None: the price is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run before it starts."""
+
+    run: Run
+    arms: tuple[ArmPlan, ...]
+    done: Mapping[plans.Key, str]
+    """Items that the run already holds, with their traces."""
+    examples: int
+    budget: Budget
+
+    @property
+    def calls(self) -> int:
+        return sum(arm.calls for arm in self.arms)
+
+    @property
+    def cost_usd(self) -> float | None:
+        costs = [arm.cost_usd for arm in self.arms]
+        return None if None in costs else sum(cost or 0.0 for cost in costs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run happens: its store, the folder that paths start from, and the environment with the keys."""
+
+    store: Store
+    root: Path
+    environ: Mapping[str, str]
+
+
+def plan(task: Task, arms: Mapping[str, Variant], *, options: Options, place: Place) -> Plan:
+    """What `arun` would do, without a call: variants resolved, keys and prices looked up, a resumed run checked.
+
+    Raises:
+        ConfigError, PromptError, DatasetError: Something written is wrong.
+        MissingKeyError: Keys that are not set, all of them at once.
+        PlanError: The run to resume isn't there, or its task or arms are others.
+    """
+    if not arms:
+        raise PlanError("a run needs at least one arm: arms={'baseline': Variant(model='openai/gpt-4o', …)}")
+    if options.concurrency < 1:
+        raise PlanError(f"concurrency is {options.concurrency}, expected 1 or more")
+    if task.repeats < 1:
+        raise PlanError(f"repeats is {task.repeats}, expected 1 or more")
+    resolved = {name: variants.resolve(variant, root=place.root) for name, variant in arms.items()}
+    task = task.replace(scorers=tuple(scores.resolve(scorer, root=place.root) for scorer in task.scorers))
+    providers.check_keys({**resolved, **judges_of(task.scorers)}, place.environ)
+    price_table = {name: price_of(variant, place.store) for name, variant in resolved.items()}
+    _check_priced(options.budget, price_table)
+    run, done = _resumed(task, resolved, options, place.store) or (
+        _new_run(task, resolved, options, price_table),
+        {},
+    )
+    return _estimate(run, resolved, done, options)
+
+
+def judges_of(scorers: Sequence[Scorer]) -> dict[str, Variant]:
+    """The models that these scorers call, by a name for messages."""
+    return {f"scorer {scorer.name}": judge for scorer in scorers for judge in scores.models_of(scorer)}
+
+
+def price_of(variant: Variant, store: Store) -> Price | None:
+    if variant.price is not None:
+        return variant.price
+    if variant.model is None:
+        return None
+    provider, name = providers.split_model(variant.model)
+    return prices.lookup(provider, name, store=store)
+
+
+def _check_priced(budget: Budget, table: Mapping[str, Price | None]) -> None:
+    unpriced = [name for name, price in table.items() if price is None]
+    if budget.usd is not None and unpriced:
+        raise PlanError(
+            f"a budget of ${budget.usd:g} can't be kept: the price of {', '.join(unpriced)} is unknown.\n"
+            "  Give it in the variant (price: {input_usd_per_mtok: …, output_usd_per_mtok: …}), or cap tokens instead."
+        )
+
+
+def _new_run(
+    task: Task, arms: Mapping[str, Variant], options: Options, price_table: Mapping[str, Price | None]
+) -> Run:
+    baseline = options.baseline or next(iter(arms))
+    if baseline not in arms:
+        raise PlanError(f"the baseline is {baseline!r}, but the arms are {', '.join(arms)}")
+    return Run(
+        id=codec.new_run_id(),
+        task=task,
+        arms=arms,
+        baseline=baseline,
+        name=options.name,
+        seed=options.seed,
+        limit=options.limit,
+        sample=options.sample,
+        created_at=time.time(),
+        prices=price_table,
+        environment={
+            "ratchet": metadata.version("ratchet-llm"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        },
+    )
+
+
+def _resumed(
+    task: Task, arms: Mapping[str, Variant], options: Options, store: Store
+) -> tuple[Run, dict[plans.Key, str]] | None:
+    """The run to go on with and what it holds, its functions put back; None for a new run."""
+    if options.resume is None:
+        return None
+    task_id = codec.content_id(task)
+    run = _find_unfinished(task_id, store) if options.resume == "last" else store.run(options.resume)
+    if run is None:
+        raise PlanError(
+            f"there is no run {options.resume!r} to resume; `ratchet list` shows the runs of this store"
+        )
+    if codec.content_id(run.task) != task_id:
+        raise PlanError(
+            f"run {run.id} was made of another task (dataset, scorers, checks or repeats differ); start a new run"
+        )
+    before = {name: codec.content_id(variant) for name, variant in run.arms.items()}
+    now = {name: codec.content_id(variant) for name, variant in arms.items()}
+    if before != now:
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        raise PlanError(f"run {run.id} had other variants in {', '.join(changed)}; start a new run")
+    lost = [name for name, variant in arms.items() if not variants.importable(variant)]
+    if lost:
+        raise PlanError(
+            f"the target of {', '.join(lost)} can't be found again by name, so the run can't be resumed; name a function in a module"
+        )
+    done = {
+        key: trace_id
+        for key, (trace_id, failed) in store.done(run.id).items()
+        if not (failed and options.retry_failed)
+    }
+    return run.replace(arms=arms, task=task), done
+
+
+def _find_unfinished(task_id: str, store: Store) -> Run | None:
+    for row in store.runs():
+        if row.task_id == task_id and row.state != "finished":
+            return store.run(row.id)
+    raise PlanError("there is no unfinished run of this task; start one without --resume")
+
+
+def _estimate(run: Run, arms: Mapping[str, Variant], done: Mapping[plans.Key, str], options: Options) -> Plan:
+    """Calls, tokens and dollars, from the first examples; a prompt that doesn't fit the first example is an error."""
+    task = run.task
+    count = selected_count(run)
+    sampled = list(islice(selected(run), SAMPLED_FOR_ESTIMATE))
+    planned: list[ArmPlan] = []
+    for name, variant in arms.items():
+        render = render_of(variant)
+        total_in = total_out = counted = 0
+        for index, example in enumerate(sampled):
+            try:
+                request = request_for(variant, render, example, name=variant.model or "")
+            except PromptError:
+                if index == 0:
+                    raise
+                continue
+            likely_in, likely_out = budgets.likely_tokens(request)
+            total_in, total_out, counted = total_in + likely_in, total_out + likely_out, counted + 1
+        already = sum(1 for arm, _, _ in done if arm == name)
+        calls = max(count * task.repeats - already, 0)
+        scale = calls / counted if counted and variant.target is None else 0.0
+        tokens = Usage(input_tokens=round(total_in * scale), output_tokens=round(total_out * scale))
+        price = run.prices.get(name)
+        planned.append(
+            ArmPlan(
+                name=name,
+                variant=variant,
+                variant_id=codec.content_id(variant),
+                calls=calls,
+                input_tokens=tokens.input_tokens or 0,
+                output_tokens=tokens.output_tokens or 0,
+                cost_usd=prices.cost_usd(price, tokens),
+            )
+        )
+    return Plan(run=run, arms=tuple(planned), done=done, examples=count, budget=options.budget)
+
+
+def render_of(variant: Variant) -> Render | None:
+    """The compiled prompt of a resolved variant."""
+    return prompts.compile(variant.prompt) if isinstance(variant.prompt, Prompt) else None
+
+
+def selected(run: Run) -> Iterator[Example]:
+    """The examples that this run tries, in the dataset's order."""
+    return datasets.examples(run.task.dataset, limit=run.limit, sample=run.sample, seed=run.seed)
+
+
+def selected_count(run: Run) -> int:
+    """How many examples this run tries."""
+    bounds = [bound for bound in (run.limit, run.sample) if bound is not None]
+    return min([run.task.dataset.count, *bounds])
+
+
+def place(store: Store, root: Path) -> Place:
+    """The place of a run in this process's environment."""
+    return Place(store=store, root=root, environ=os.environ)
+
+
+def replace_options(options: Options, **changes: Any) -> Options:
+    """The options with these changed."""
+    return replace(options, **changes)
