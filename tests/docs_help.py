@@ -45,18 +45,21 @@ def _commands(command: click.Command, parent: click.Context | None) -> Iterator[
 
 def tree() -> str:
     """Every module with the first line of its docstring, from the records up to the surfaces."""
-    lines = ["src/ratchet/"]
-    for name in ("__init__", *reversed(layered())):
+    named: list[tuple[str, Path]] = []
+    without = sorted(
+        {file.relative_to(SOURCE).parts[0].removesuffix(".py") for file in modules()} - set(layered())
+    )
+    for name in dict.fromkeys(("__init__", *reversed(layered()), *without)):
         path = SOURCE / name
         if path.is_dir():
-            lines.append(_line(f"  {name}/", path / "__init__.py"))
+            named.append((f"  {name}/", path / "__init__.py"))
             inside = [file for file in modules() if path in file.parents and file != path / "__init__.py"]
-            lines += [
-                _line(f"    {file.relative_to(path)}".removesuffix("__init__.py"), file) for file in inside
-            ]
+            named += [(f"    {file.relative_to(path)}".removesuffix("__init__.py"), file) for file in inside]
         elif path.with_suffix(".py").exists():
-            lines.append(_line(f"  {name}.py", path.with_suffix(".py")))
-    return "```text\n" + "\n".join(lines) + "\n```"
+            named.append((f"  {name}.py", path.with_suffix(".py")))
+    width = max(len(name) for name, _ in named) + 2
+    lines = [f"{name:{width}}{_first_line(file)}".rstrip() for name, file in named]
+    return "\n".join(["```text", "src/ratchet/", *lines, "```"])
 
 
 def modules() -> list[Path]:
@@ -72,9 +75,9 @@ def layered() -> list[str]:
     return [name for layer in layers for name in re.findall(r"ratchet\.(\w+)", layer)]
 
 
-def _line(name: str, file: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-    return f"{name:26}{docstring.partition(chr(10))[0]}".rstrip()
+def _first_line(file: Path) -> str:
+    docstring = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "") if file.exists() else ""
+    return docstring.partition("\n")[0]
 
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {

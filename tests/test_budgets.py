@@ -95,13 +95,28 @@ def test_an_answer_without_a_limit_is_reserved_for_as_a_long_one() -> None:
 def test_images_and_tools_are_counted_by_their_bytes() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}
     plain = most(request(params={"max_tokens": 1}), PRICE)
-    with_tool = most(request(params={"max_tokens": 1}, tools=[{"type": "function", "function": {"name": "f" * 500}}]), PRICE)
-    seen = most(Request(model="m", messages=[{"role": "user", "content": [picture]}], params={"max_tokens": 1}), PRICE)
+    with_tool = most(
+        request(params={"max_tokens": 1}, tools=[{"type": "function", "function": {"name": "f" * 500}}]),
+        PRICE,
+    )
+    seen = most(
+        Request(model="m", messages=[{"role": "user", "content": [picture]}], params={"max_tokens": 1}), PRICE
+    )
     assert with_tool.tokens > plain.tokens + 500
     assert seen.tokens > 5000
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens", "num_predict"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "maxTokens",
+        "maxOutputTokens",
+        "num_predict",
+    ],
+)
 def test_the_cap_on_output_is_known_under_every_vendors_name(name: str) -> None:
     assert max_tokens(request(params={name: 77})) == 77
 

@@ -82,7 +82,11 @@ def record(cls: type, depth: int = 0) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_record_survives_being_written_and_read(cls: type) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
     @given(record(cls))
     def survives(made: Any) -> None:
         assert codec.decode(cls, codec.encode(made)) == made
@@ -156,7 +160,11 @@ DOES_NOT: list[tuple[Any, dict[str, Any]]] = [
 
 
 def cases(table: list[tuple[Any, dict[str, Any]]]) -> list[Any]:
-    return [pytest.param(made, {name: value}, id=f"{type(made).__name__}.{name}") for made, changes in table for name, value in changes.items()]
+    return [
+        pytest.param(made, {name: value}, id=f"{type(made).__name__}.{name}")
+        for made, changes in table
+        for name, value in changes.items()
+    ]
 
 
 @pytest.mark.parametrize(("made", "change"), cases(MATTERS))
@@ -169,9 +177,13 @@ def test_a_field_that_does_not_matter_leaves_the_id(made: Any, change: dict[str,
     assert codec.content_id(made.replace(**change)) == codec.content_id(made)
 
 
-@pytest.mark.parametrize("made", [EXAMPLE, PROMPT, VARIANT, SCORER, TASK, TASK.dataset], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "made", [EXAMPLE, PROMPT, VARIANT, SCORER, TASK, TASK.dataset], ids=lambda m: type(m).__name__
+)
 def test_every_field_was_put_on_one_side(made: Any) -> None:
-    told = {name for table in (MATTERS, DOES_NOT) for known, changes in table if known is made for name in changes}
+    told = {
+        name for table in (MATTERS, DOES_NOT) for known, changes in table if known is made for name in changes
+    }
     assert told == {field.name for field in dataclasses.fields(made)}
 
 
@@ -203,7 +215,9 @@ def test_a_whole_number_is_one_number_however_it_is_typed(left: float, right: fl
         assert codec.content_id([left]) == codec.content_id([right])
 
 
-@pytest.mark.parametrize(("left", "right"), [(1, True), (0, False), (1, "1"), (None, "null"), (1, 1.5), ({}, [])])
+@pytest.mark.parametrize(
+    ("left", "right"), [(1, True), (0, False), (1, "1"), (None, "null"), (1, 1.5), ({}, [])]
+)
 def test_values_of_other_types_have_other_ids(left: Any, right: Any) -> None:
     assert codec.content_id([left]) != codec.content_id([right])
 
@@ -246,7 +260,10 @@ def test_untyped_csv_is_text_and_so_another_content(tmp_path: Path) -> None:
     assert datasets.load(tmp_path / "rows.csv").id != datasets.load(tmp_path / "rows.jsonl").id
 
 
-@pytest.mark.xfail(strict=True, reason="datasets' readers take integers past 64 bits from orjson, which rounds them to floats")
+@pytest.mark.xfail(
+    strict=True,
+    reason="datasets' readers take integers past 64 bits from orjson, which rounds them to floats",
+)
 def test_a_huge_integer_is_kept_exactly_from_any_format(tmp_path: Path) -> None:
     huge = 123456789012345678901234567890
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "a", "input": {"n": huge}}) + "\n")
@@ -271,7 +288,9 @@ def test_numbers_that_are_none_are_refused_when_read(text: str) -> None:
         codec.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"a": 1,}', "[1 2]", "'a'", "{a: 1}", b"\xff", "9" * 5000, "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a": 1,}', "[1 2]", "'a'", "{a: 1}", b"\xff", "9" * 5000, "[" * 5000]
+)
 def test_what_is_not_json_is_refused_with_a_reason(text: str | bytes) -> None:
     with pytest.raises(CodecError) as caught:
         codec.parse(text)
@@ -294,8 +313,22 @@ def test_lone_surrogates_are_kept_in_json_and_replaced_in_text() -> None:
 
 
 def test_dates_sets_tuples_and_bytes_have_one_json_form() -> None:
-    value = {"d": datetime.date(2024, 2, 29), "s": {"b", "a"}, "t": (1, 2), "b": b"\x00\xff", 3: None, True: 1}
-    assert codec.plain(value) == {"d": "2024-02-29", "s": ["a", "b"], "t": [1, 2], "b": "AP8=", "3": None, "true": 1}
+    value = {
+        "d": datetime.date(2024, 2, 29),
+        "s": {"b", "a"},
+        "t": (1, 2),
+        "b": b"\x00\xff",
+        3: None,
+        True: 1,
+    }
+    assert codec.plain(value) == {
+        "d": "2024-02-29",
+        "s": ["a", "b"],
+        "t": [1, 2],
+        "b": "AP8=",
+        "3": None,
+        "true": 1,
+    }
 
 
 @pytest.mark.parametrize("value", [object(), 1j, {(1, 2): 3}])
@@ -324,6 +357,10 @@ def test_other_types_are_refused_by_name(value: object) -> None:
         (Score, {"trace_id": "a", "name": "b", "value": {"a": 1}}, "value: {'a': 1}, expected"),
         (Verdict, {"outcome": "shipp"}, "outcome: 'shipp', expected one of 'ship', 'hold', 'inconclusive', 'invalid'. Did you mean 'ship'?"),
         (Variant, {"function": "x"}, "unknown key 'function'"),
+        (Limits, {"rpm": math.nan}, "rpm: nan, expected a finite number"),
+        (Limits, {"total_s": math.inf}, "total_s: inf, expected a finite number"),
+        (Limits, {"total_s": 10**400}, "expected a finite number"),
+        (Score, {"trace_id": "a", "name": "b", "value": math.nan}, "value: nan, expected a finite number"),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_named_with_its_path(cls: type, data: Any, said: str) -> None:
@@ -367,5 +404,9 @@ def test_functions_are_never_written() -> None:
 
 
 def test_a_trace_with_any_payload_is_written_as_json_has_it() -> None:
-    made = Trace(id="0" * 32, output={"when": datetime.date(2024, 1, 1), "big": 2**70}, spans=(Span(trace_id="0" * 32, id="0" * 16, name="s"),))
+    made = Trace(
+        id="0" * 32,
+        output={"when": datetime.date(2024, 1, 1), "big": 2**70},
+        spans=(Span(trace_id="0" * 32, id="0" * 16, name="s"),),
+    )
     assert codec.loads(Trace, codec.dumps(made)).output == {"when": "2024-01-01", "big": 2**70}

@@ -30,7 +30,9 @@ def test_one_except_catches_every_error_of_ours() -> None:
 
 def test_the_tree_in_the_docstring_names_every_public_error() -> None:
     drawn = errors.__doc__ or ""
-    assert [cls.__name__ for cls in ALL if not cls.__name__.startswith("_") and cls.__name__ not in drawn] == []
+    assert [
+        cls.__name__ for cls in ALL if not cls.__name__.startswith("_") and cls.__name__ not in drawn
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,9 @@ def test_no_guess_is_made_where_nothing_is_near() -> None:
 
 
 def test_a_provider_error_carries_what_a_retry_needs() -> None:
-    error = ProviderError("slow down", kind="rate_limit", retryable=True, status=429, retry_after_s=1.5, request_id="r1")
+    error = ProviderError(
+        "slow down", kind="rate_limit", retryable=True, status=429, retry_after_s=1.5, request_id="r1"
+    )
     assert (error.kind, error.retryable, error.status, error.retry_after_s, error.request_id) == (
         "rate_limit", True, 429, 1.5, "r1",
     )  # fmt: skip

@@ -132,7 +132,9 @@ def test_refusals_lower_the_limit_once_a_burst_and_successes_raise_it_slowly() -
 
 
 @given(st.lists(st.booleans(), max_size=300), st.integers(1, 64))
-def test_the_limit_always_lets_one_call_through_and_never_passes_its_ceiling(outcomes: list[bool], concurrency: int) -> None:
+def test_the_limit_always_lets_one_call_through_and_never_passes_its_ceiling(
+    outcomes: list[bool], concurrency: int
+) -> None:
     any_lane = lane(concurrency)
     draw = random.Random(concurrency)
     now_s = 0.0

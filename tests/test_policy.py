@@ -23,7 +23,9 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("around", ["{}", "Incorrect API key provided: {}.", '{{"key":"{}"}}', "x={}&y=1", "\n{}\n"])
+@pytest.mark.parametrize(
+    "around", ["{}", "Incorrect API key provided: {}.", '{{"key":"{}"}}', "x={}&y=1", "\n{}\n"]
+)
 def test_what_looks_like_a_key_is_masked_whoever_says_it(key: str, around: str) -> None:
     said = redact(around.format(key))
     assert key not in said
@@ -43,7 +45,17 @@ def test_only_the_secret_part_of_a_header_or_a_url_is_masked(text: str, masked: 
     assert redact(text) == masked
 
 
-@pytest.mark.parametrize("text", ["", "The answer is 42.", "a skill-based task", "risk-averse", "monkey business", "the key is under the mat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "The answer is 42.",
+        "a skill-based task",
+        "risk-averse",
+        "monkey business",
+        "the key is under the mat",
+    ],
+)
 def test_plain_words_stay(text: str) -> None:
     assert redact(text) == text
 
@@ -70,7 +82,9 @@ def test_waiting_is_bounded_by_a_minute_and_grows_with_the_attempts(attempt: int
 
 
 @given(st.integers(1, 20), st.floats(0.001, 1e9), st.floats(0, 1, exclude_max=True))
-def test_a_time_that_the_server_named_is_kept_and_never_doubled(attempt: int, named_s: float, draw: float) -> None:
+def test_a_time_that_the_server_named_is_kept_and_never_doubled(
+    attempt: int, named_s: float, draw: float
+) -> None:
     wait_s = retry_wait_s(attempt, named_s, draw)
     assert min(named_s, 600) <= wait_s <= min(named_s, 600) * 1.1
 

@@ -13,7 +13,9 @@ from ratchet.records import Price
 from ratchet.stores import open_store
 
 PLAIN = Price(input_usd_per_mtok=2.0, output_usd_per_mtok=8.0)
-FULL = PLAIN.replace(cached_usd_per_mtok=0.5, cache_write_usd_per_mtok=2.5, reasoning_usd_per_mtok=10.0, request_usd=0.01)
+FULL = PLAIN.replace(
+    cached_usd_per_mtok=0.5, cache_write_usd_per_mtok=2.5, reasoning_usd_per_mtok=10.0, request_usd=0.01
+)
 TIERED = PLAIN.replace(
     above_tokens=1000, above=PLAIN.replace(input_usd_per_mtok=4.0, output_usd_per_mtok=16.0, above_tokens=2000, above=PLAIN.replace(input_usd_per_mtok=40.0))
 )  # fmt: skip
@@ -46,8 +48,12 @@ def test_unknown_tokens_and_unknown_prices_are_unknown_dollars_never_zero(usage:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
-def test_a_server_that_counts_nonsense_never_makes_a_cost_negative(sent: int, got: int, cached: int, reasoning: int) -> None:
-    cost = cost_usd(FULL, Usage(input_tokens=sent, output_tokens=got, cached_tokens=cached, reasoning_tokens=reasoning))
+def test_a_server_that_counts_nonsense_never_makes_a_cost_negative(
+    sent: int, got: int, cached: int, reasoning: int
+) -> None:
+    cost = cost_usd(
+        FULL, Usage(input_tokens=sent, output_tokens=got, cached_tokens=cached, reasoning_tokens=reasoning)
+    )
     assert cost is not None
     assert cost >= 0
 
@@ -92,7 +98,16 @@ def test_every_step_of_a_price_is_kept() -> None:
     assert [rate for _, rate in steps] == sorted({rate for _, rate in steps})
 
 
-@pytest.mark.parametrize(("provider", "model"), [("openai", "no-such-model"), ("vllm", "gpt-4o"), ("ollama", "llama3"), ("simulated", "gpt-4o"), ("pkg.module:Own", "gpt-4o")])
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "no-such-model"),
+        ("vllm", "gpt-4o"),
+        ("ollama", "llama3"),
+        ("simulated", "gpt-4o"),
+        ("pkg.module:Own", "gpt-4o"),
+    ],
+)
 def test_a_model_that_no_list_knows_has_no_price(provider: str, model: str) -> None:
     assert lookup(provider, model) is None
 

@@ -8,7 +8,12 @@ from ratchet.progress import ArmProgress, Progress
 
 
 def test_a_run_is_the_sum_of_its_arms_and_its_judges() -> None:
-    progress = Progress(arms={"a": ArmProgress(total=10, done=4, cost_usd=0.5), "b": ArmProgress(total=10, done=1, cost_usd=0.25)})
+    progress = Progress(
+        arms={
+            "a": ArmProgress(total=10, done=4, cost_usd=0.5),
+            "b": ArmProgress(total=10, done=1, cost_usd=0.25),
+        }
+    )
     progress.judge_cost_usd = 0.125
     assert (progress.done, progress.total, progress.cost_usd) == (5, 20, 0.875)
 

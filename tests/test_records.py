@@ -23,14 +23,18 @@ def test_every_record_is_frozen_slotted_and_keyword_only(cls: type) -> None:
 def test_no_two_records_share_a_mutable_default(cls: type) -> None:
     defaults = [field.default for field in dataclasses.fields(cls)]
     assert not any(isinstance(default, (list, dict, set)) for default in defaults)
-    factories = [f.default_factory for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING]
+    factories = [
+        f.default_factory for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING
+    ]
     assert all(factory() is not factory() or dataclasses.is_dataclass(factory()) for factory in factories)
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_number_that_has_a_unit_says_it_in_its_name(cls: type) -> None:
     for field in dataclasses.fields(cls):
-        if "float" in str(field.type) and any(word in field.name for word in ("cost", "latency", "ttft", "wait", "queue")):
+        if "float" in str(field.type) and any(
+            word in field.name for word in ("cost", "latency", "ttft", "wait", "queue")
+        ):
             assert field.name.endswith(("_s", "_usd", "_pp", "_ns")), field.name
 
 
@@ -65,7 +69,9 @@ def test_a_variant_takes_the_function_itself_and_keeps_its_path() -> None:
 def test_a_task_takes_lists() -> None:
     dataset = Dataset(id="0" * 32, count=1)
     task = Task(dataset=dataset, scorers=[Scorer(name="a")], checks=[Check(metric="a", rule="better")])  # type: ignore[arg-type]
-    assert task == Task(dataset=dataset, scorers=(Scorer(name="a"),), checks=(Check(metric="a", rule="better"),))
+    assert task == Task(
+        dataset=dataset, scorers=(Scorer(name="a"),), checks=(Check(metric="a", rule="better"),)
+    )
 
 
 def test_a_scorer_is_called_like_its_function_with_its_settings() -> None:
@@ -96,5 +102,7 @@ def test_a_scorer_read_from_a_record_says_how_to_find_its_function() -> None:
         ({"latency_s": 2.0}, None),
     ],
 )
-def test_tokens_per_second_are_those_after_the_first_token(facts: dict[str, float], speed: float | None) -> None:
+def test_tokens_per_second_are_those_after_the_first_token(
+    facts: dict[str, float], speed: float | None
+) -> None:
     assert Trace(id="0" * 32, **facts).tokens_per_s == speed  # type: ignore[arg-type]

@@ -48,7 +48,9 @@ def task(count: int = 10, **changes: object) -> Task:
 
 
 def model(name: str = "instant", **changes: object) -> Variant:
-    return Variant(model=f"openai/{name}", prompt="Answer: {question}", params={"max_tokens": 50}).replace(**changes)
+    return Variant(model=f"openai/{name}", prompt="Answer: {question}", params={"max_tokens": 50}).replace(
+        **changes
+    )
 
 
 def last_word(row: dict[str, str]) -> str:
@@ -76,14 +78,18 @@ def _arm(store: Store, score: Score) -> str | None:
     return trace.arm if trace else None
 
 
-def test_arms_start_interleaved_in_an_order_drawn_from_the_seed(store: Store, server: SimulatedServer) -> None:
+def test_arms_start_interleaved_in_an_order_drawn_from_the_seed(
+    store: Store, server: SimulatedServer
+) -> None:
     def order(seed: int) -> list[tuple[str | None, str | None]]:
         options = Options(concurrency=1, seed=seed, use_cache=False)
         run = runs.run(task(12), {"a": model(), "b": model("other")}, options=options, store=store)
         return [(row.example_id, row.arm) for row in store.rows(run.id)]
 
     first = order(3)
-    assert [example for example, _ in first[::2]] == [example for example, _ in first[1::2]], "arms of one example stand together"
+    assert [example for example, _ in first[::2]] == [example for example, _ in first[1::2]], (
+        "arms of one example stand together"
+    )
     assert {tuple(arm for _, arm in first[i : i + 2]) for i in range(0, 24, 2)} == {("a", "b"), ("b", "a")}
     assert order(3) == first
     assert order(4) != first
@@ -94,7 +100,9 @@ def test_never_more_calls_are_in_flight_than_asked(store: Store, server: Simulat
     assert 1 <= server.stats().peak_in_flight <= 5
 
 
-def test_failed_answers_are_data_and_do_not_end_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_answers_are_data_and_do_not_end_the_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve_in_thread(faults=["400:every=3"]) as faulty:
         monkeypatch.setenv("OPENAI_BASE_URL", faulty.base_url("openai"))
         run = runs.run(task(30), {"a": model()}, store=store)
@@ -169,7 +177,9 @@ def test_an_answer_cut_in_the_middle_of_its_stream_is_a_failure_and_its_cost_is_
     assert trace.spans[0].attributes["ratchet.usage_estimated"] is True
 
 
-def test_streamed_answers_have_a_time_to_first_token_and_others_none(store: Store, server: SimulatedServer) -> None:
+def test_streamed_answers_have_a_time_to_first_token_and_others_none(
+    store: Store, server: SimulatedServer
+) -> None:
     run = runs.run(task(3), {"a": model(stream=True), "b": model("other")}, store=store)
     for trace in store.traces(run.id):
         assert trace.latency_s is not None
@@ -180,7 +190,9 @@ def test_streamed_answers_have_a_time_to_first_token_and_others_none(store: Stor
             assert trace.ttft_s is None
 
 
-def test_cost_is_the_price_of_the_tokens_and_unknown_prices_stay_unknown(store: Store, server: SimulatedServer) -> None:
+def test_cost_is_the_price_of_the_tokens_and_unknown_prices_stay_unknown(
+    store: Store, server: SimulatedServer
+) -> None:
     run = runs.run(task(3), {"a": model(price=PRICE), "b": model("other")}, store=store)
     for trace in store.traces(run.id):
         if trace.arm == "b":
@@ -213,7 +225,9 @@ def test_equal_arms_never_share_an_answer(store: Store, server: SimulatedServer)
     assert set(keys.values()) == {1}
 
 
-def test_a_budget_stops_all_arms_at_the_same_example_and_is_not_passed(store: Store, server: SimulatedServer) -> None:
+def test_a_budget_stops_all_arms_at_the_same_example_and_is_not_passed(
+    store: Store, server: SimulatedServer
+) -> None:
     arms = {"a": model(price=PRICE), "b": model("other", price=PRICE)}
     run = runs.run(task(200), arms, options=Options(budget=Budget(usd=0.1), concurrency=8), store=store)
     rows = list(store.rows(run.id))
@@ -240,9 +254,16 @@ def test_a_budget_of_minutes_starts_nothing_after_it(store: Store, server: Simul
     assert state_of(store, run) == ("stopped", "the budget of minutes is used up")
 
 
-def test_a_budget_in_dollars_is_refused_where_a_price_is_unknown(store: Store, server: SimulatedServer) -> None:
+def test_a_budget_in_dollars_is_refused_where_a_price_is_unknown(
+    store: Store, server: SimulatedServer
+) -> None:
     with pytest.raises(PlanError, match="the price of b is unknown"):
-        runs.run(task(), {"a": model(price=PRICE), "b": model()}, options=Options(budget=Budget(usd=1)), store=store)
+        runs.run(
+            task(),
+            {"a": model(price=PRICE), "b": model()},
+            options=Options(budget=Budget(usd=1)),
+            store=store,
+        )
     assert server.stats().requests == 0
 
 
@@ -277,12 +298,16 @@ def test_resume_refuses_another_task_and_other_variants(store: Store, server: Si
     with pytest.raises(PlanError, match="another task"):
         runs.run(task(11), {"a": model()}, options=Options(resume=run.id), store=store)
     with pytest.raises(PlanError, match="other variants in a"):
-        runs.run(task(10), {"a": model(params={"temperature": 1})}, options=Options(resume=run.id), store=store)
+        runs.run(
+            task(10), {"a": model(params={"temperature": 1})}, options=Options(resume=run.id), store=store
+        )
     with pytest.raises(PlanError, match="no run 'nope'"):
         runs.run(task(10), {"a": model()}, options=Options(resume="nope"), store=store)
 
 
-def test_an_example_that_the_prompt_does_not_fit_is_a_failed_answer(store: Store, server: SimulatedServer, project: Path) -> None:
+def test_an_example_that_the_prompt_does_not_fit_is_a_failed_answer(
+    store: Store, server: SimulatedServer, project: Path
+) -> None:
     path = project / "mixed.jsonl"
     path.write_text('{"id": 1, "input": {"question": "a"}}\n{"id": 2, "input": {"other": "b"}}\n')
     run = runs.run(Task(dataset=datasets.load(path)), {"a": model()}, store=store)
@@ -292,14 +317,19 @@ def test_an_example_that_the_prompt_does_not_fit_is_a_failed_answer(store: Store
     assert "question" in failed.error.message
 
 
-def test_a_prompt_that_does_not_fit_the_first_example_is_told_before_any_call(store: Store, server: SimulatedServer) -> None:
+def test_a_prompt_that_does_not_fit_the_first_example_is_told_before_any_call(
+    store: Store, server: SimulatedServer
+) -> None:
     with pytest.raises(PromptError, match="subject"):
         runs.run(task(), {"a": model(prompt="About {subject}")}, store=store)
     assert server.stats().requests == 0
 
 
 def test_all_missing_keys_are_told_before_any_call(store: Store) -> None:
-    arms = {"a": Variant(model="openai/gpt-4o", prompt="{question}"), "b": Variant(model="anthropic/claude", prompt="{question}")}
+    arms = {
+        "a": Variant(model="openai/gpt-4o", prompt="{question}"),
+        "b": Variant(model="anthropic/claude", prompt="{question}"),
+    }
     with pytest.raises(MissingKeyError) as caught:
         runs.run(task(), arms, store=store)
     assert "OPENAI_API_KEY" in str(caught.value)
@@ -307,7 +337,9 @@ def test_all_missing_keys_are_told_before_any_call(store: Store) -> None:
     assert store.runs() == []
 
 
-def test_a_run_whose_every_login_is_refused_stops_early(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_every_login_is_refused_stops_early(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve_in_thread(faults=["401"]) as faulty:
         monkeypatch.setenv("OPENAI_BASE_URL", faulty.base_url("openai"))
         run = runs.run(task(200), {"a": model()}, options=Options(concurrency=4), store=store)
@@ -339,7 +371,9 @@ def broken(trace: Trace) -> bool:
 
 @scorer
 async def asks(trace: Trace, *, ask: object = None) -> Judgement:
-    judge = Variant(model="openai/judge", prompt="Is it good? {answer}", params={"max_tokens": 20}, price=PRICE)
+    judge = Variant(
+        model="openai/judge", prompt="Is it good? {answer}", params={"max_tokens": 20}, price=PRICE
+    )
     found = await ask(judge, {"answer": trace.answer}, judged=trace)  # type: ignore[operator]
     return Judgement(value=found.error is None, cost_trace_ids=(found.id,))
 
@@ -354,7 +388,12 @@ def test_a_failing_scorer_is_a_none_with_its_reason_and_never_a_lost_row(store: 
 
 
 def test_a_scorer_can_call_a_model_and_its_cost_is_kept_apart(store: Store, server: SimulatedServer) -> None:
-    run = runs.run(task(5, scorers=(asks,)), {"a": Variant(target=last_word)}, options=Options(concurrency=2), store=store)
+    run = runs.run(
+        task(5, scorers=(asks,)),
+        {"a": Variant(target=last_word)},
+        options=Options(concurrency=2),
+        store=store,
+    )
     judged = list(store.scores(run.id))
     assert len(judged) == 5
     assert all(score.value is True for score in judged)
@@ -385,14 +424,18 @@ def test_a_run_from_inside_an_event_loop_works_as_in_a_notebook(store: Store) ->
     assert len(list(store.rows(run.id))) == 3
 
 
-def test_the_plan_counts_calls_tokens_and_dollars_without_a_call(store: Store, server: SimulatedServer, project: Path) -> None:
+def test_the_plan_counts_calls_tokens_and_dollars_without_a_call(
+    store: Store, server: SimulatedServer, project: Path
+) -> None:
     arms = {"a": model(price=PRICE), "b": Variant(target=last_word)}
     planned = runs.plan(task(10, repeats=2), arms, options=Options(limit=4), place=runs.place(store, project))
     by_name = {arm.name: arm for arm in planned.arms}
     assert (planned.examples, planned.calls) == (4, 16)
     assert by_name["a"].calls == 8
     assert by_name["a"].input_tokens > 0
-    assert by_name["a"].cost_usd == pytest.approx((by_name["a"].input_tokens * 10 + by_name["a"].output_tokens * 100) / 1e6)
+    assert by_name["a"].cost_usd == pytest.approx(
+        (by_name["a"].input_tokens * 10 + by_name["a"].output_tokens * 100) / 1e6
+    )
     assert by_name["b"].cost_usd is None
     assert server.stats().requests == 0
     assert store.runs() == []

@@ -21,9 +21,10 @@ from ratchet.errors import PlanError
 from ratchet.ports import Store, TraceRow
 from ratchet.records import Json, Run, Score, Scorer, ScoreValue, Variant
 from ratchet.stats.correction import MIN_LABELS, ppi_difference
-from ratchet.stats.intervals import Interval
+from ratchet.stats.intervals import Alternative, Interval
 from ratchet.stats.lengths import LengthEffect, length_effect
-from ratchet.stats.means import t_interval
+from ratchet.stats.means import t_p
+from ratchet.stats.paired import paired_difference
 
 MAX_KEPT = 200
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -418,6 +419,7 @@ def corrected_difference(
     groups: Sequence[Hashable] | None = None,
     level: float = 0.90,
     null: float = 0.0,
+    alternative: Alternative = "two-sided",
 ) -> Interval | None:
     """The difference that people would find, from the judge's scores of all examples and people's of some.
 
@@ -431,19 +433,41 @@ def corrected_difference(
     scored = np.isfinite(before) & np.isfinite(after)
     labelled = scored & np.isfinite(said_before) & np.isfinite(said_after)
     rest = scored & ~labelled
-    if labelled.sum() < 2:
+    n = int(labelled.sum())
+    if n < 2:
         return None
-    units = None if groups is None else np.array([hash(g) for g in groups])
-    own = None if units is None else units[labelled].tolist()
-    if not rest.any():
-        found = t_interval(said_after[labelled] - said_before[labelled], groups=own, level=level, null=null)
-        return replace(found, method=f"{found.method}, every example labelled by people")
-    return ppi_difference(
+    owners = None if groups is None else list(groups)
+
+    def units(chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> list[Hashable] | None:
+        return None if owners is None else [owners[i] for i in np.flatnonzero(chosen)]
+
+    if n < MIN_LABELS or not rest.any():
+        found = paired_difference(
+            said_before[labelled],
+            said_after[labelled],
+            groups=units(labelled),
+            level=level,
+            null=null,
+            alternative=alternative,
+        )
+        if not rest.any():
+            return replace(found, method=f"{found.method}, every example labelled by people")
+        return replace(
+            found,
+            method=f"{found.method}, human labels only",
+            n_rows=int(scored.sum()),
+            note=f"only {n} labelled examples (at least {MIN_LABELS} needed): the judge is uncalibrated and was not used",
+        )
+    found = ppi_difference(
         (said_before[labelled], said_after[labelled]),
         (before[labelled], after[labelled]),
         (before[rest], after[rest]),
-        groups=own,
-        unlabelled_groups=None if units is None else units[rest].tolist(),
+        groups=units(labelled),
+        unlabelled_groups=units(rest),
         level=level,
         null=null,
     )
+    if alternative == "two-sided" or found.se is None or found.df is None or not np.isfinite(found.se):
+        return found
+    centre = (found.low + found.high) / 2.0
+    return replace(found, p=t_p(centre, found.se, found.df, null, alternative), alternative=alternative)

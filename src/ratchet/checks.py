@@ -8,10 +8,12 @@ checks:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ratchet.errors import ConfigError, did_you_mean
+from ratchet import codec
+from ratchet.errors import CodecError, ConfigError, did_you_mean
 from ratchet.records import Check, Dimension, Json, Scorer
 
 Rule = Literal["better", "no_worse", "at_most", "at_least"]
@@ -95,46 +97,51 @@ def make(rule: Rule, metric: str | Scorer, settings: Mapping[str, Any]) -> Check
     if quantile is not None and not 0 < quantile < 100:
         raise ConfigError(f"p is {quantile:g}, expected a percentile between 0 and 100, such as 95")
     margin, relative = _margin(rule, settings)
-    return Check(
-        metric=name,
-        rule=rule,
-        measure=settings.get("measure", "quantile" if quantile is not None else "mean"),
-        margin=margin,
-        limit=limit,
-        relative=relative,
-        quantile=None if quantile is None else quantile / 100,
-        label=settings.get("label"),
-        role=settings.get("role", "primary" if rule == "better" else "guard"),
-        dimension=settings.get("dimension", dimension),
-        higher_is_better=settings.get("higher_is_better", name not in _LOWER_IS_BETTER),
-        errors=settings.get("errors", "fail"),
-        max_error_share=settings.get("max_error_share", 0.02),
-    )
+    fields = {
+        "metric": name,
+        "rule": rule,
+        "measure": settings.get("measure", "quantile" if quantile is not None else "mean"),
+        "margin": margin,
+        "limit": limit,
+        "relative": relative,
+        "quantile": None if quantile is None else quantile / 100,
+        "label": settings.get("label"),
+        "role": settings.get("role", "primary" if rule == "better" else "guard"),
+        "dimension": settings.get("dimension", dimension),
+        "higher_is_better": settings.get("higher_is_better", name not in _LOWER_IS_BETTER),
+        "errors": settings.get("errors", "fail"),
+        "max_error_share": settings.get("max_error_share", 0.02),
+    }
+    try:
+        check = codec.decode(Check, fields)
+    except CodecError as error:
+        raise ConfigError(f"{rule} {name}: {error}") from None
+    if not 0 <= check.max_error_share <= 1:
+        raise ConfigError(f"max_error_share is {check.max_error_share:g}, expected a share between 0 and 1")
+    return check
 
 
-def _margin(rule: str, settings: Mapping[str, Any]) -> tuple[float | None, bool]:
+def _margin(rule: str, settings: Mapping[str, Any]) -> tuple[float | None, Any]:
     """The margin in the metric's unit, and whether it is a share of the baseline."""
     given = [key for key in ("margin", "margin_pp", "ratio") if settings.get(key) is not None]
     if len(given) > 1:
         raise ConfigError(f"{rule} takes one of margin, margin_pp and ratio; found {', '.join(given)}")
     if not given:
-        return None, bool(settings.get("relative", False))
+        return None, settings.get("relative", False)
     value = _number(rule, settings, given[0]) or 0.0
-    if given[0] == "margin_pp":
-        return value / 100, False
     if given[0] == "ratio":  # `ratio: 0.7` says 30 % less, `ratio: 1.1` says 10 % more
         if value <= 0:
             raise ConfigError(f"ratio is {value:g}, expected more than 0, such as 0.7 for 30 % less")
         return abs(1 - value), True
     if value < 0:
-        raise ConfigError(f"margin is {value:g}, expected 0 or more")
-    return value, bool(settings.get("relative", False))
+        raise ConfigError(f"{given[0]} is {value:g}, expected 0 or more")
+    return (value / 100, False) if given[0] == "margin_pp" else (value, settings.get("relative", False))
 
 
 def _number(rule: str, settings: Mapping[str, Any], key: str) -> float | None:
     value = settings.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigError(f"{key} of {rule} is {value!r}, expected a number")
     return float(value)

@@ -255,10 +255,20 @@ def _decoder(hint: Any) -> Decoder:
         member = _decoder(args[1])
         return lambda value, path: {k: member(v, (*path, k)) for k, v in _expect(value, dict, path).items()}
     if hint is float:
-        return lambda value, path: float(_expect(value, (int, float), path))
+        return lambda value, path: _float(_expect(value, (int, float), path), path)
     if hint in (str, int, bool):
         return lambda value, path: _expect(value, hint, path)
     return lambda value, path: value  # Any: user payload
+
+
+def _float(value: float, path: Place) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise CodecError(f"{_short(value)}, expected a finite number", path=path)
+    return number
 
 
 def _record_decoder(cls: type) -> Decoder:
@@ -298,10 +308,10 @@ def _union_decoder(args: tuple[Any, ...]) -> Decoder:
     def decode_union(value: Any, path: Place) -> Any:
         if value is None and optional:
             return None
+        if float in exact and type(value) in (int, float) and int not in exact:
+            return _float(value, path)
         if type(value) in exact:
             return value
-        if float in exact and type(value) is int:
-            return float(value)
         fitting = [decoder for shape, decoder in others if shape is None or isinstance(value, shape)]
         for index, decoder in enumerate(fitting):
             try:

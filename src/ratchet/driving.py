@@ -54,19 +54,26 @@ def _in_new_loop(work: Coroutine[Any, Any, Result]) -> Result:
 
 @contextmanager
 def interruptible(control: Control) -> Generator[None]:
-    """Ctrl-C asks the run to stop rather than breaking it off, while this is entered in the main thread."""
+    """Ctrl-C asks the run to stop rather than breaking it off, while this is entered in the main thread.
+
+    So does SIGTERM, which schedulers and containers send before they kill, unless the program handles it itself.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        before[signal.SIGTERM] = signal.SIG_DFL
 
     def interrupt(*_: object) -> None:
         if control.engine is None:  # nothing is under way yet
             raise KeyboardInterrupt
         control.stop()
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

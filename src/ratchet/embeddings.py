@@ -12,10 +12,9 @@ import functools
 import math
 import os
 import random
-import re
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -140,7 +139,7 @@ class EmbeddingsEndpoint:
             except ProviderError as error:
                 if not error.retryable:
                     raise
-                draw = random.random()  # noqa: S311
+                draw = random.random()
                 await asyncio.sleep(policy.retry_wait_s(attempt, error.retry_after_s, draw))
         return await self._request(texts)
 
@@ -267,11 +266,18 @@ class _Function:
         return vectors
 
 
-def variant_of(name: str | None, base_url: str | None = None, api_key_env: str | None = None) -> Variant | None:
+def _is_function(name: str) -> bool:
+    """Whether the name is "pkg.module:function", and no model such as "ollama/nomic-embed-text:v1.5"."""
+    head, _, tail = name.partition(":")
+    return bool(tail) and head not in plugins.PROVIDERS and name.partition("/")[0] not in plugins.PROVIDERS
+
+
+def variant_of(
+    name: str | None, base_url: str | None = None, api_key_env: str | None = None
+) -> Variant | None:
     """The model that this name calls over the network; None where it calls none."""
-    if name is None or name in LOCAL or re.fullmatch(r"[^/]+:[A-Za-z_][\w.]*|.*\.py:[\w.]+", name):
-        if name is None or name in LOCAL or name.partition(":")[0] not in _SERVERS:
-            return None
+    if name is None or name in LOCAL or _is_function(name):
+        return None
     return Variant(model=name, base_url=base_url, api_key_env=api_key_env)
 
 
@@ -307,7 +313,7 @@ def check(name: str, *, root: Path | None = None, base_url: str | None = None) -
 @contextlib.asynccontextmanager
 async def opened(
     name: str, *, base_url: str | None = None, api_key_env: str | None = None, http: Http | None = None
-) -> AsyncIterator[Embed]:
+) -> AsyncGenerator[Embed]:
     """What this name embeds with; a session of its own is opened where none is given.
 
     Raises:
@@ -317,7 +323,13 @@ async def opened(
     check(name, base_url=base_url)
     variant = variant_of(name, base_url, api_key_env)
     if variant is None:
-        yield NGrams() if name == "ngrams" else MiniLM() if name == "minilm" else _Function(name, plugins.load(name))
+        yield (
+            NGrams()
+            if name == "ngrams"
+            else MiniLM()
+            if name == "minilm"
+            else _Function(name, plugins.load(name))
+        )
         return
     from ratchet.providers.http import Http
 

@@ -1,19 +1,22 @@
 """One arm's scores become a number, or a table by label.
 
 `measure` takes the scores of one name; how failed answers count is decided before, by leaving their scores out or
-not: a score of None is a miss for "rate", "accuracy", "pass_hat_k" and the label measures, and is left out of
-"mean" and "quantile". The label measures read `predicted` and `expected` from the scores' metadata, as the scorers
+not: a score of None is a miss for "rate", "accuracy", "pass_at_k", "pass_hat_k" and the label measures, a disagreement for
+"agreement", "stability", "flip_rate" and "similarity", and is left out of "mean", "quantile", "worst" and "best". The label measures read `predicted` and `expected` from the scores' metadata, as the scorers
 `classification` and `labels` write it.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ratchet import codec
 from ratchet.errors import StatisticsError, UnknownNameError
-from ratchet.ports import TraceRow
+from ratchet.ports import Embed, TraceRow
 from ratchet.records import Json, Score, ScoreValue
 
 if TYPE_CHECKING:
@@ -52,12 +55,15 @@ class Options:
     """What some measures need beside the scores."""
 
     examples: Sequence[str] | None = None
-    """Each score's example. Repeats are then averaged first; "agreement" and "pass_hat_k" can't do without."""
+    """Each score's example. Repeats are then averaged first; The measures over repeats can't do without."""
     quantile: float = 0.5
     label: str | None = None
     """For "rate", the share of scores that are or hold this label; for F1 and Jaccard, that label's own."""
     k: int = 1
-    """For "pass_hat_k": how many tries must all pass."""
+    """For "pass_at_k" and "pass_hat_k": how many tries, of which any or all must pass."""
+    groups: Sequence[str] | None = None
+    """Each score's group, such as a set of paraphrases. "worst", "best" and "group_mean" are taken of each, else of
+    each example's repeats."""
 
 
 _DEFAULTS = Options()
@@ -214,14 +220,66 @@ def _agreement(scores: Sequence[Score], options: Options) -> float | None:
     return float(same_by_example(values, _needed(options)).mean())
 
 
-def _pass_hat_k(scores: Sequence[Score], options: Options) -> float | None:
-    from ratchet.stats.stability import pass_hat_k
+def _pairs_agree(scores: Sequence[Score], options: Options) -> float | None:
+    return _mean_of(stability_by_example(_values(scores, options)))
 
-    tries: dict[str, list[bool]] = {}
+
+def _flip_rate(scores: Sequence[Score], options: Options) -> float | None:
+    agreeing = _pairs_agree(scores, options)
+    return None if agreeing is None else 1.0 - agreeing
+
+
+def _similarity(scores: Sequence[Score], options: Options) -> float | None:
+    return _mean_of(similarity_by_example(_values(scores, options)))
+
+
+def _values(scores: Sequence[Score], options: Options) -> dict[str, list[ScoreValue]]:
+    """The values of each example's repeats."""
+    values: dict[str, list[ScoreValue]] = {}
     for score, example in zip(scores, _needed(options), strict=True):
-        tries.setdefault(example, []).append(_passed(score.value, options.label))
-    passed = [sum(each) for each in tries.values()]
-    return float(pass_hat_k(passed, [len(each) for each in tries.values()], options.k).mean())
+        values.setdefault(example, []).append(score.value)
+    return values
+
+
+def _mean_of(by_example: Mapping[str, float]) -> float | None:
+    return sum(by_example.values()) / len(by_example) if by_example else None
+
+
+def _pass_k(which: Literal["pass_at_k", "pass_hat_k"]) -> Callable[[Sequence[Score], Options], float | None]:
+    def pass_k(scores: Sequence[Score], options: Options) -> float | None:
+        from ratchet.stats import stability
+
+        tries = {
+            example: [_passed(value, options.label) for value in values]
+            for example, values in _values(scores, options).items()
+        }
+        passed, counts = [sum(each) for each in tries.values()], [len(each) for each in tries.values()]
+        share = stability.pass_at_k if which == "pass_at_k" else stability.pass_hat_k
+        return float(share(passed, counts, options.k).mean())
+
+    return pass_k
+
+
+def _spread(which: Literal["worst", "mean", "best"]) -> Callable[[Sequence[Score], Options], float | None]:
+    def spread(scores: Sequence[Score], options: Options) -> float | None:
+        from ratchet.stats.stability import worst_and_best
+
+        owners = options.groups if options.groups is not None else _needed(options)
+        if len(owners) != len(scores):
+            raise StatisticsError(
+                f"there are {len(scores)} scores and {len(owners)} groups; expected as many"
+            )
+        kept = [
+            (value, owner)
+            for score, owner in zip(scores, owners, strict=True)
+            if (value := number(score.value)) is not None
+        ]
+        if not kept:
+            return None
+        found = worst_and_best([value for value, _ in kept], [owner for _, owner in kept])
+        return float(getattr(found, which))
+
+    return spread
 
 
 def _needed(options: Options) -> Sequence[str]:
@@ -240,9 +298,119 @@ _MEASURES: dict[str, Callable[[Sequence[Score], Options], float | None]] = {
     "micro_f1": _f1("micro"),
     "jaccard": _jaccard,
     "agreement": _agreement,
-    "pass_hat_k": _pass_hat_k,
+    "stability": _pairs_agree,
+    "flip_rate": _flip_rate,
+    "similarity": _similarity,
+    "pass_at_k": _pass_k("pass_at_k"),
+    "pass_hat_k": _pass_k("pass_hat_k"),
+    "worst": _spread("worst"),
+    "group_mean": _spread("mean"),
+    "best": _spread("best"),
 }
 MEASURES = tuple(_MEASURES)
+
+
+def stability_by_example(values_by_example: Mapping[str, Sequence[Json]]) -> dict[str, float]:
+    """For each example, the share of pairs of its repeats that agree: 1 always the same, 0 never twice the same.
+
+    Give outputs for raw agreement, extracted answers (or scores) for parsed agreement. Values agree where they are
+    equal as JSON; None, an answer that failed or could not be extracted, agrees with nothing.
+
+    Raises:
+        StatisticsError: An example has fewer than two repeats.
+
+    >>> stability_by_example({"a": ["yes", "yes", "no"], "b": ["x", None, "x"]})
+    {'a': 0.3333333333333333, 'b': 0.3333333333333333}
+    """
+    from ratchet.stats.stability import repeat_flips_by_example
+
+    _check_repeats(values_by_example)
+    if not values_by_example:
+        return {}
+    # numbered, so that the order of the result is known
+    owners = [index for index, values in enumerate(values_by_example.values()) for _ in values]
+    answers = [_comparable(value) for values in values_by_example.values() for value in values]
+    flips = repeat_flips_by_example(answers, owners)
+    return {example: 1.0 - float(flip) for example, flip in zip(values_by_example, flips, strict=True)}
+
+
+COMPARED_CHARACTERS = 20_000
+"""Of two texts, the edit distance is taken of so many first characters: time grows with their product."""
+
+
+def similarity_by_example(
+    values_by_example: Mapping[str, Sequence[Json]], vectors: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, float]:
+    """For each example, how alike its repeats are on average over pairs, 0 to 1; free text is rarely twice the same.
+
+    Without `vectors`, 1 minus the Levenshtein distance over the longer length. None is like nothing.
+
+    Args:
+        vectors: An embedding of each distinct text (`embed_texts`): then the cosine, 0 where it is negative.
+
+    Raises:
+        StatisticsError: An example has fewer than two repeats.
+    """
+    _check_repeats(values_by_example)
+    alike = _edit_likeness if vectors is None else _cosine_likeness(vectors)
+    found: dict[str, float] = {}
+    for example, values in values_by_example.items():
+        texts = Counter(None if value is None else _as_text(value) for value in values)
+        pairs = len(values) * (len(values) - 1) / 2
+        total = sum(count * (count - 1) / 2 for text, count in texts.items() if text is not None)
+        for (left, m), (right, n) in itertools.combinations(texts.items(), 2):
+            if left is not None and right is not None:
+                total += m * n * alike(left, right)
+        found[example] = total / pairs
+    return found
+
+
+async def embed_texts(
+    values_by_example: Mapping[str, Sequence[Json]], embed: Embed
+) -> dict[str, Sequence[float]]:
+    """An embedding of each distinct text among the values, for `similarity_by_example`."""
+    texts = list(
+        dict.fromkeys(
+            _as_text(value) for values in values_by_example.values() for value in values if value is not None
+        )
+    )
+    return dict(zip(texts, await embed(texts), strict=True)) if texts else {}
+
+
+def _check_repeats(values_by_example: Mapping[str, Sequence[Json]]) -> None:
+    for example, values in values_by_example.items():
+        if len(values) < 2:
+            raise StatisticsError(
+                f"example {example!r} has {len(values)} answers; stability is over repeats: expected at least 2 "
+                "(repeats: 5). Give failed repeats as None"
+            )
+
+
+def _comparable(value: Json) -> tuple[bool, str] | None:
+    """What equal values share: whether it is text, and the text or the canonical JSON."""
+    return None if value is None else (isinstance(value, str), _as_text(value))
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else codec.canonical(value).decode("utf-8", "surrogatepass")
+
+
+def _edit_likeness(left: str, right: str) -> float:
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.normalized_similarity(left[:COMPARED_CHARACTERS], right[:COMPARED_CHARACTERS])
+
+
+def _cosine_likeness(vectors: Mapping[str, Sequence[float]]) -> Callable[[str, str], float]:
+    import numpy as np
+
+    from ratchet.embeddings import cosine
+
+    def alike(left: str, right: str) -> float:
+        pair = (np.asarray(vectors[text], dtype=np.float64) for text in (left, right))
+        return max(0.0, cosine(*pair))
+
+    return alike
 
 
 def label_sets(scores: Sequence[Score]) -> tuple[LabelSets, LabelSets]:

@@ -467,6 +467,8 @@ class CheckResult(_Record):
     reason: str = ""
     where: Mapping[str, str] = field(default_factory=_dict)
     """The slice it is about, as in {"language": "de"}; empty for all examples."""
+    unit: str = ""
+    """"share" (0 to 1; differences are points), "usd", "s", "tokens", or "" for a score's own scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.ports import TraceRow
-from ratchet.stores import open_store
+from ratchet.stores.sqlite import SQLiteStore
 
 LONGEST_S = 60
-VARIANT = "{model: openai/instant, prompt: 'Answer: {question}', limits: {retries: 2, total_s: 10}}"
+VARIANT = "{model: openai/instant, prompt: 'Answer: {question}', params: {max_tokens: 20}, limits: {retries: 2, total_s: 10}}"
 
 
 def lay(
@@ -63,8 +63,8 @@ def ratchet(folder: Path, *args: str, **environment: str) -> subprocess.Complete
 
 def kept(folder: Path) -> list[TraceRow]:
     """The answers in the project's store, which is sound."""
-    with open_store(folder / ".ratchet" / "ratchet.db", read_only=True) as store:
-        assert store.check() == []  # type: ignore[attr-defined]
+    with SQLiteStore(folder / ".ratchet" / "ratchet.db", read_only=True) as store:
+        assert store.check() == []
         return [row for run in store.runs() for row in store.rows(run.id) if row.arm is not None]
 
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -177,7 +177,7 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def echoing(status: int, nested: bool) -> Iterator[str]:
+def echoing(status: int, nested: bool) -> Generator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.status, server.nested = status, nested  # type: ignore[attr-defined]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

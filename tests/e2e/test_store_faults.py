@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def folder(project: Path, server: SimulatedServer) -> Path:
 
 def begun(folder: Path) -> int:
     """A run that its budget has stopped; how many answers it has."""
-    done = ratchet(folder, "run", "--budget-tokens", "8000", "--json")
+    done = ratchet(folder, "run", "--budget-tokens", "2000", "--json")
     assert (done.returncode, summary(done)["state"]) == (0, "stopped"), done.stderr
     found = len(kept(folder))
     assert 0 < found < ROWS
@@ -84,7 +84,7 @@ def test_a_store_without_room_to_begin_says_so_before_any_call(folder: Path, ser
 
 
 @contextmanager
-def with_version(path: Path, version: int) -> Iterator[None]:
+def with_version(path: Path, version: int) -> Generator[None]:
     with closing(sqlite3.connect(path)) as db:
         (before,) = db.execute("PRAGMA user_version").fetchone()
         db.execute(f"PRAGMA user_version = {version}")
@@ -143,7 +143,8 @@ def test_a_store_that_may_not_be_written_is_told_before_any_call(server: Simulat
 def as_nobody(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     # imported as root: the interpreter's own files may be out of the other user's reach
     code = (
-        "import os, sys, ratchet.cli.run, ratchet.runs, ratchet.stores.sqlite, ratchet.projects, ratchet.prices, uvloop, yaml\n"
+        "import os, sys, unicodedata, uvloop, yaml, ratchet.cli.run, ratchet.runs, ratchet.stores.sqlite, ratchet.projects\n"
+        "import ratchet.prices, ratchet.scorers.text, ratchet.providers.openai_chat, ratchet.summaries\n"
         "from ratchet.cli import main\n"
         "os.setuid(65534)\n"
         "main()\n"
@@ -168,7 +169,7 @@ sys.stdin.readline()
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Generator[None]:
     """The store locked by another process."""
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

@@ -100,7 +100,9 @@ def answer(row):
 def is_short(trace):
     return len(str(trace.output)) < 50
 """
-DEFECT = re.compile(r"Traceback|defect in Ratchet|Exception ignored|never retrieved|never awaited|[a-z]Warning: ")
+DEFECT = re.compile(
+    r"Traceback|defect in Ratchet|Exception ignored|never retrieved|never awaited|[a-z]Warning: "
+)
 WHOLE_FILE = re.compile(
     r"holds no examples|not Parquet that can be read|is not a whole gzip file|which task\?|nested too deeply|is empty|holds several prompts|NaN is not"
     r"|: found .*, expected {messages: "

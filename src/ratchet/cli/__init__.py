@@ -73,12 +73,14 @@ def main() -> None:
         _say(f"{type(error).__name__}: {error}")
         status = EXIT_FAILED if isinstance(error, (StoreError, ProviderError)) else EXIT_WRONG_USE
     except Exception as error:
-        if os.environ.get("RATCHET_DEBUG"):
-            raise
         _say(
             f"unexpected {type(error).__name__}: {error}\n"
             "  This is a defect in Ratchet. RATCHET_DEBUG=1 shows where; please report it with that."
         )
+        if os.environ.get("RATCHET_DEBUG"):
+            import traceback
+
+            _say(traceback.format_exc())  # not raised: what Python prints by itself would show keys
         status = EXIT_FAILED
     sys.exit(status if isinstance(status, int) else 0)
 

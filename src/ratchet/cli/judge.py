@@ -299,7 +299,10 @@ def _shown(estimate: object, *, sign: bool = False) -> str:
     form = "+.2f" if sign else ".2f"
     if estimate.low is None or estimate.high is None:
         return format(estimate.value, form)
-    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]".replace("0.", ".")
+    import re
+
+    text = f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+    return re.sub(r"\b0\.", ".", text)
 
 
 def _safe(text: str) -> str:

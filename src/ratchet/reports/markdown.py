@@ -26,7 +26,7 @@ _MARKS = {
     "invalid": "! **invalid**",
     "reported": "– report",
 }
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 _LINKS = re.compile(r"@|#(?=\d)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=GH)(?=-\d)", re.IGNORECASE)
 
 
@@ -54,7 +54,7 @@ def render(verdict: Verdict, evidence: Evidence | None = None) -> str:
 
 def escape(text: str) -> str:
     """Prose in which nothing of this text is formatting, HTML, a link, a mention or a reference."""
-    line = " ".join(texts.visible(text).split())
+    line = texts.cut(" ".join(texts.visible(text).split()), 1_000).replace("\ue000", "")
     # the breaks go in first, as private characters that escaping leaves alone
     broken = _LINKS.sub(lambda found: f"{found.group()}\ue000", line)
     return _SPECIAL.sub(r"\\\1", broken).replace("\ue000", "&#8203;")
@@ -147,11 +147,9 @@ def _value(unit: numbers.Unit, value: float) -> str:
 
 def html_text(text: str) -> str:
     """A code element, for places where Markdown is not read."""
-    from markupsafe import escape as escape_html
-
     line = texts.cut(" ".join(texts.visible(text).split()), 60)
     # `_` and friends would still be read as emphasis between HTML tags
-    return f"<code>{_SPECIAL.sub(lambda m: f'&#{ord(m.group())};', line) if line else escape_html('')}</code>"
+    return f"<code>{_SPECIAL.sub(lambda m: f'&#{ord(m.group())};', line)}</code>"
 
 
 def _details(title: str, body: str) -> str:

@@ -27,9 +27,9 @@ def render(verdict: Verdict, evidence: Evidence | None = None) -> str:
     writer.writeheader()
     for item in views.lines(verdict, evidence):
         result, check = item.result, item.result.check
-        row: dict[str, Any] = {**common, "check": item.title, "rule": check.rule}
-        row |= {name: getattr(check, name) for name in HEADER if hasattr(check, name)}
+        row: dict[str, Any] = {name: getattr(check, name) for name in HEADER if hasattr(check, name)}
         row |= {name: getattr(result, name) for name in HEADER if hasattr(result, name)}
+        row |= {**common, "check": item.title}
         writer.writerow({name: _cell(value) for name, value in row.items()})
     if not verdict.results:
         writer.writerow(

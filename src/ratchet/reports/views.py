@@ -142,19 +142,17 @@ def title(check: Check) -> str:
 
 
 def rule(check: Check, unit: Unit) -> str:
-    """`no worse by 2 pp`, `better by 30 %`, `at most 2 s`."""
-    exact = Unit(scale=unit.scale, prefix=unit.prefix, suffix=unit.suffix, digits=6)
+    """`at most 2 pp worse`, `better by 30 % or more`, `at most 2 s`."""
 
     def plain(value: float) -> str:
         text = f"{abs(value) * unit.scale:.6f}".rstrip("0").rstrip(".")
-        return f"{exact.prefix}{text}{exact.suffix}"
+        return f"{unit.prefix}{text}{unit.suffix}"
 
     if check.rule in ("at_most", "at_least"):
         return f"{check.rule.replace('_', ' ')} {plain(check.limit or 0.0)}"
-    margin = f" by {plain(check.margin)}" if check.margin else ""
-    return (
-        f"better{margin}" if check.rule == "better" else f"no worse{margin and margin.replace('by', 'than')}"
-    )
+    if check.rule == "better":
+        return f"better by {plain(check.margin)} or more" if check.margin else "better"
+    return f"at most {plain(check.margin)} worse" if check.margin else "no worse"
 
 
 def bound(check: Check) -> float | None:

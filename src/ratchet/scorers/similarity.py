@@ -94,7 +94,9 @@ _EMBED_SETTINGS = ("embed", "base_url", "api_key_env")
 
 def _prepare_cosine(settings: dict[str, Json], root: Path) -> dict[str, Json]:
     if not settings.get("embed") and any(settings.get(key) for key in _EMBED_SETTINGS):
-        raise ConfigError("base_url and api_key_env of cosine are for an embed such as 'openai/text-embedding-3-small'")
+        raise ConfigError(
+            "base_url and api_key_env of cosine are for an embed such as 'openai/text-embedding-3-small'"
+        )
     if settings.get("embed"):
         embeddings.check(settings["embed"], root=root, base_url=settings.get("base_url"))
     return settings

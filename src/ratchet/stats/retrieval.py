@@ -98,6 +98,62 @@ def ndcg(grades: Grades, ranking: Sequence[str], k: int | None = None) -> float:
     return found / best if best else 0.0
 
 
+def r_precision(grades: Grades, ranking: Sequence[str]) -> float:
+    """Precision at R, the number of relevant documents; 0 when none is relevant. Source: trec_eval m_Rprec.c.
+
+    >>> r_precision({"a": 1, "c": 1}, ["a", "b", "c"])
+    0.5
+    """
+    relevant = _relevant(grades)
+    return sum(_hits(grades, ranking, relevant)) / relevant if relevant else 0.0
+
+
+def success(grades: Grades, ranking: Sequence[str], k: int) -> float:
+    """1 when a relevant document is among the first k, else 0; also called hit rate. Source: trec_eval m_success.c.
+
+    >>> success({"b": 1}, ["a", "b"], 1), success({"b": 1}, ["a", "b"], 2)
+    (0.0, 1.0)
+    """
+    return float(any(_hits(grades, ranking, k)))
+
+
+def bpref(grades: Grades, ranking: Sequence[str]) -> float:
+    """How seldom documents judged not relevant stand before relevant ones; unjudged ones don't count.
+
+    Source: Buckley, Voorhees, SIGIR 2004, as in trec_eval m_bpref.c.
+
+    >>> bpref({"a": 0, "b": 1, "c": 1}, ["a", "b", "x", "c"])
+    0.0
+    """
+    relevant = _relevant(grades)
+    others = sum(grade == 0 for grade in grades.values())
+    before, total = 0, 0.0
+    for document in ranking:
+        grade = grades.get(document)
+        if grade is not None and grade > 0:
+            total += 1.0 - min(before, relevant) / min(others, relevant) if before else 1.0
+        elif grade == 0:
+            before += 1
+    return total / relevant if relevant else 0.0
+
+
+def interpolated_precision(grades: Grades, ranking: Sequence[str], recall_level: float) -> float:
+    """The highest precision at any rank whose recall is at least this level (0 to 1).
+
+    Source: trec_eval m_iprec_at_recall.c, with its rounding of level times relevant + 0.9 down.
+
+    >>> round(interpolated_precision({"a": 1, "c": 1}, ["a", "b", "c"], 1.0), 4)
+    0.6667
+    """
+    needed = int(recall_level * _relevant(grades) + 0.79)
+    found, best = 0, 0.0
+    for place, hit in enumerate(_hits(grades, ranking, None), start=1):
+        found += hit
+        if hit and found >= needed:
+            best = max(best, found / place)
+    return best
+
+
 _MEASURES: dict[str, Callable[[Grades, Sequence[str], int | None], float]] = {
     "recall": recall,
     "mrr": reciprocal_rank,

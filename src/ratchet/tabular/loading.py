@@ -54,7 +54,7 @@ def read_tables(
         PairingError: One id has different contents, or groups.
     """
     peeked = [peek(path, spec.format) for _, path in files]
-    layout = layout_of(spec, peeked, content=paired)
+    layout = layout_of(spec, peeked, content=paired and not spec.ignore_content)
     arm_a_file = layout.by is None and not spec.wide
     loading = _Loading(spec, Loaded(layout), only, paired, root or Path.cwd())
     try:

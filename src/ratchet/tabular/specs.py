@@ -78,6 +78,8 @@ class Spec:
     inputs: tuple[str, ...] = ()
     """Columns that hold what was asked: with `expected`, the content that must agree under one id."""
     expected: str | None = None
+    ignore_content: bool = False
+    """One id may have several contents: prompts that differ in their wording."""
     scores: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=_strings)
     """Fact (`cost_usd`, `latency_s`, `ttft_s`, `input_tokens`, `output_tokens`) to column; a column whose name ends
@@ -227,7 +229,7 @@ def check_of(text: str, *, lower_is_better: frozenset[str] = frozenset()) -> Che
     if words[1] in lower_is_better:
         settings.setdefault("higher_is_better", False)
     try:
-        return check_functions.make(rule, words[1], settings)
+        return check_functions.make(cast("check_functions.Rule", rule), words[1], settings)
     except ConfigError as error:
         raise ConfigError(f"check {text!r}: {error.message}") from None
 

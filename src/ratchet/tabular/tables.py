@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ratchet.datasets.rows import _id, _label
 from ratchet.errors import DatasetError, PairingError, did_you_mean
@@ -33,7 +33,7 @@ def cell_at(row: Mapping[str, Json], column: str, default: Json = None) -> Json:
     for step in column.split("."):
         if not isinstance(value, dict) or step not in value:
             return default
-        value = cast("Row", value)[step]
+        value = value[step]
     return value
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from ratchet.errors import StatisticsError
 from ratchet.evidence import Floats, Ints
 from ratchet.records import Check
-from ratchet.stats import labels as label_stats
-from ratchet.stats import quantiles, stability
+from ratchet.stats import labels as label_stats, quantiles, stability
 from ratchet.stats._special import normal_cdf, normal_quantile
 from ratchet.stats.bootstrap import totals_interval
 from ratchet.stats.intervals import Alternative, Interval

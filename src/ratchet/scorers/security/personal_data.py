@@ -33,10 +33,6 @@ class _Form:
     context: str = ""
 
 
-def _any(_: str) -> bool:
-    return True
-
-
 _START, _END = r"(?<![\w.,+/#=-])", r"(?![\w]|[.,/-]\d)"
 _NUMBER_START = r"(?<![\w+/#=-]|\d[.,])"
 
@@ -85,9 +81,9 @@ _FORMS: Mapping[str, tuple[_Form, ...]] = {
         _Form(r"(?<![\w.+-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-.]\d{4}(?![\w-]|\.\d)", _is_us_phone),
         _Form(r"(?<![\w.,+-])0[1-9](?:([ .-])\d{2})(?:\1\d{2}){3}(?![\w]|[.,]\d)", _is_phone),  # France
         _Form(
-            r"(?<![\w.,+-])\(?0(?:1\d{2,4}|2\d{1,2}|7\d{3})\)? \d{3,4} ?\d{3,4}(?![\w]|[.,]\d)", _is_phone
+            r"(?<![\w.,+-])\(?0(?:1\d{2,4}|2\d{1,2}|7\d{3})\)? \d{3,4} ?\d{3,4}(?![\w]|[., ]\d)", _is_phone
         ),  # UK
-        _Form(r"(?<![\w.,+-])0\d{2,4}[/-] ?\d{4,9}(?![\w]|[.,/-]\d)", _is_phone),  # Germany, Netherlands
+        _Form(r"(?<![\w.,+-])(?=0[\d/ -]{9})0\d{1,4}[/-] ?\d{4,9}(?![\w]|[.,/-]\d)", _is_phone),  # Germany, Netherlands
         _Form(r"(?<![\w.,+-])\(\d{2}\) ?9?\d{4}-\d{4}(?!\w)", _is_phone),  # Brazil
         _Form(r"(?<![\w.,+-])04\d{2} \d{3} \d{3}(?!\w| \d)", _is_phone),  # Australia
         _Form(r"(?<![\w.,+-])0[789]0-\d{4}-\d{4}(?!\w)", _is_phone),  # Japan

@@ -1,0 +1,167 @@
+"""`decide`: evidence and checks become a Verdict; `compare` starts from a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ratchet import codec
+from ratchet.errors import PlanError
+from ratchet.evidence import Evidence, from_runs
+from ratchet.ports import Store
+from ratchet.records import Check, CheckResult, Json, Run, Verdict
+from ratchet.verdicts import sentences
+from ratchet.verdicts.conditions import Conditions, examine
+from ratchet.verdicts.decisions import Outcome, outcome_of, results_of
+from ratchet.verdicts.defaults import default_checks, error_guard
+from ratchet.verdicts.pairs import Pair, arm_of, pair
+
+ALPHA = 0.05
+
+
+def decide(
+    evidence: Evidence,
+    *,
+    baseline: str | None = None,
+    candidate: str | None = None,
+    checks: Sequence[Check] | None = None,
+    alpha: float = ALPHA,
+    seed: int = 0,
+) -> Verdict:
+    """The verdict on replacing one arm by another.
+
+    Args:
+        baseline, candidate: Names of arms; by default the evidence's own baseline and the only other arm.
+        checks: The rules; by default those written before the run, else `default_checks`. A guard on the error rate
+            is added where none of them is about errors.
+        alpha: One-sided, a check: what a false "ship" costs at most.
+        seed: Of what is resampled.
+
+    Raises:
+        PairingError: The arms share no example, or one holds an (id, repeat) twice.
+        UnknownNameError, PlanError: No such arm, or it is not clear which.
+    """
+    baseline, candidate = arms_of(evidence, baseline, candidate)
+    chosen, how = _checks(evidence, checks)
+    asked = (*chosen, *(() if any(check.metric == "error" for check in chosen) else (error_guard(),)))
+    found = pair(evidence, baseline, candidate)
+    conditions = examine(evidence, found, asked)
+    results = results_of(evidence, found, asked, alpha=alpha, seed=seed)
+    outcome: Outcome = "invalid" if conditions.broken else outcome_of(results)
+    return Verdict(
+        outcome=outcome,
+        task_id=str(evidence.facts.get("task_id", "")),
+        baseline=arm_of(evidence, baseline).variant_id or baseline,
+        candidate=arm_of(evidence, candidate).variant_id or candidate,
+        results=results,
+        run_ids=tuple(map(str, evidence.facts.get("run_ids", ()))),
+        reasons=sentences.reasons(
+            outcome, results, baseline=baseline, candidate=candidate, broken=conditions.broken
+        ),
+        warnings=(*_about_checks(how), *conditions.warnings),
+        inputs=_inputs(evidence, found, chosen, how, alpha, seed),
+        slices=_slices(evidence, found, results, conditions, alpha, seed),
+    )
+
+
+def compare(
+    run: Run | str | Mapping[str, tuple[str, str]],
+    *,
+    store: Store,
+    baseline: str | None = None,
+    candidate: str | None = None,
+    checks: Sequence[Check] | None = None,
+    alpha: float = ALPHA,
+    seed: int = 0,
+) -> Verdict:
+    """The verdict on a run in this store, dated now: its baseline against its other arm. `print` it to read it."""
+    evidence = from_runs(store, run)
+    verdict = decide(evidence, baseline=baseline, candidate=candidate, checks=checks, alpha=alpha, seed=seed)
+    return verdict.replace(created_at=time.time())
+
+
+def arms_of(evidence: Evidence, baseline: str | None, candidate: str | None) -> tuple[str, str]:
+    """The two arms to compare: those named, else the evidence's baseline and the only other arm.
+
+    Raises:
+        UnknownNameError: No such arm.
+        PlanError: It isn't clear which two.
+    """
+    names = list(evidence.arms)
+    for name in (baseline, candidate):
+        if name is not None:
+            arm_of(evidence, name)
+    if baseline is None:
+        written = evidence.facts.get("baseline")
+        baseline = written if written in evidence.arms and written != candidate else None
+    if baseline is None:
+        baseline = next((name for name in names if name != candidate), None)
+    others = [name for name in names if name != baseline]
+    if baseline is None or not others:
+        raise PlanError(f"a comparison needs two arms; there is {', '.join(names) or 'none'}")
+    if candidate is None and len(others) > 1:
+        raise PlanError(f"which candidate? there are {', '.join(others)} beside the baseline {baseline}")
+    candidate = candidate or others[0]
+    if candidate == baseline:
+        raise PlanError(f"the baseline and the candidate are both {baseline!r}; name two arms")
+    return baseline, candidate
+
+
+def check_ids(checks: Sequence[Check]) -> tuple[str, ...]:
+    """Content ids of the checks, sorted."""
+    return tuple(sorted(codec.content_id(check) for check in checks))
+
+
+def _checks(evidence: Evidence, given: Sequence[Check] | None) -> tuple[tuple[Check, ...], str]:
+    """The checks to judge by, and where they come from."""
+    if given is None:
+        return (evidence.checks, "written") if evidence.checks else (default_checks(evidence), "default")
+    chosen = tuple(given)
+    if evidence.checks and check_ids(chosen) == check_ids(evidence.checks):
+        return chosen, "written"
+    return chosen, "post hoc" if evidence.facts.get("source") == "runs" else "given"
+
+
+def _about_checks(how: str) -> tuple[str, ...]:
+    if how == "default":
+        return (
+            "The task has no checks; these are defaults by dimension. Write your own before the next run.",
+        )
+    if how == "post hoc":
+        return (
+            "These checks are not those written before the run: post hoc, the stated error rate does not hold.",
+        )
+    return ()
+
+
+def _inputs(
+    evidence: Evidence, found: Pair, checks: Sequence[Check], how: str, alpha: float, seed: int
+) -> dict[str, Json]:
+    facts = {
+        key: value
+        for key, value in evidence.facts.items()
+        if key not in ("task_id", "run_ids") and value is not None
+    }
+    return {
+        **codec.plain(facts),
+        "baseline": found.baseline.name,
+        "candidate": found.candidate.name,
+        "checks": how,
+        "check_ids": list(check_ids(checks)),
+        "alpha": alpha,
+        "seed": seed,
+        "examples": found.examples,
+        "rows": [len(found.before), len(found.after)],
+        "grouped": evidence.grouped,
+    }
+
+
+def _slices(
+    evidence: Evidence,
+    found: Pair,
+    results: Sequence[CheckResult],
+    conditions: Conditions,
+    alpha: float,
+    seed: int,
+) -> tuple[CheckResult, ...]:
+    return ()
