@@ -13,7 +13,7 @@ from ratchet.errors import MissingKeyError, PlanError, PromptError
 from ratchet.ports import Store
 from ratchet.records import Judgement, Limits, Price, Run, Score, Task, Trace, Variant
 from ratchet.runs import Options
-from ratchet.scores import scorer
+from ratchet.scores import resolve, scorer
 from ratchet.scorers.text import exact_match
 from ratchet.simulated.server import SimulatedServer, serve_in_thread
 from ratchet.stores import open_store
@@ -439,3 +439,12 @@ def test_the_plan_counts_calls_tokens_and_dollars_without_a_call(
     assert by_name["b"].cost_usd is None
     assert server.stats().requests == 0
     assert store.runs() == []
+
+
+def test_a_budget_in_dollars_covers_judges_and_leaves_functions_out(store: Store, server: SimulatedServer) -> None:
+    unpriced = resolve({"judge": {"model": "openai/judge", "prompt": "correctness"}})
+    arms = {"a": Variant(target=last_word)}
+    with pytest.raises(PlanError, match="the price of scorer judge is unknown"):
+        runs.run(task(3, scorers=(unpriced,)), arms, options=Options(budget=Budget(usd=1)), store=store)
+    run = runs.run(task(3), arms, options=Options(budget=Budget(usd=1)), store=store)
+    assert state_of(store, run)[0] == "finished"

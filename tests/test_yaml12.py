@@ -60,3 +60,9 @@ def test_aliases_that_explode_are_refused() -> None:
 def test_hostile_text_is_one_kind_of_error(text: str) -> None:
     with pytest.raises(YamlError):
         yaml12.load(text)
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines() -> None:
+    with pytest.raises(yaml12.YamlError, match="the key 'a' stands on line 1 already") as caught:
+        yaml12.load("a: 1\nb: 2\na: 3\n")
+    assert caught.value.line == 3

@@ -108,7 +108,7 @@ class Control:
         """Stop this engine when asked, or now if it was asked already."""
         self.engine = engine
         if self.asked:
-            self._tell(engine)
+            engine.stop("interrupted", drop=self.asked > 1)
 
     def _tell(self, engine: Engine) -> None:
         with contextlib.suppress(RuntimeError):  # its loop has ended, and the run with it

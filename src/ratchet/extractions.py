@@ -160,7 +160,7 @@ def _own(target: str, args: Mapping[str, Json], root: Path) -> Step:
             answer = codec.plain(function(output, **args))
         except ScorerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = _short(policy.redact(str(error)))
             raise ScorerError(f"{target} raised {type(error).__name__}: {said}") from None
         if answer is None:

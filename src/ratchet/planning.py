@@ -104,7 +104,7 @@ def plan(task: Task, arms: Mapping[str, Variant], *, options: Options, place: Pl
     task = task.replace(scorers=tuple(scores.resolve(scorer, root=place.root) for scorer in task.scorers))
     providers.check_keys({**resolved, **judges_of(task.scorers)}, place.environ)
     price_table = {name: price_of(variant, place.store) for name, variant in resolved.items()}
-    _check_priced(options.budget, price_table)
+    _check_priced(options.budget, {**resolved, **judges_of(task.scorers)}, place.store)
     run, done = _resumed(task, resolved, options, place.store) or (
         _new_run(task, resolved, options, price_table),
         {},
@@ -126,9 +126,15 @@ def price_of(variant: Variant, store: Store) -> Price | None:
     return prices.lookup(provider, name, store=store)
 
 
-def _check_priced(budget: Budget, table: Mapping[str, Price | None]) -> None:
-    unpriced = [name for name, price in table.items() if price is None]
-    if budget.usd is not None and unpriced:
+def _check_priced(budget: Budget, called: Mapping[str, Variant], store: Store) -> None:
+    """Refuse a cap in dollars that an unknown price would let spending pass.
+
+    A function is not priced: what it reports of its own calls counts when it is known, after the call.
+    """
+    if budget.usd is None:
+        return
+    unpriced = [name for name, variant in called.items() if variant.model and price_of(variant, store) is None]
+    if unpriced:
         raise PlanError(
             f"a budget of ${budget.usd:g} can't be kept: the price of {', '.join(unpriced)} is unknown.\n"
             "  Give it in the variant (price: {input_usd_per_mtok: …, output_usd_per_mtok: …}), or cap tokens instead."

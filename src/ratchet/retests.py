@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ratchet import providers, runs, scores, sheets
+from ratchet import asking, runs, scores, sheets
 from ratchet.errors import PlanError
 from ratchet.ports import Ask, Store
 from ratchet.records import Example, Json, Run, Scorer, ScoreValue, Trace, Variant
@@ -53,18 +53,12 @@ async def _retest(
     root: Path,
     concurrency: int,
 ) -> dict[str, list[ScoreValue]]:
-    place = runs.place(store, root)
-    providers.check_keys(
-        {f"scorer {scorer.name} {i}": m for i, m in enumerate(scores.models_of(scorer))}, place.environ
-    )
-    options = runs.Options(concurrency=concurrency, use_cache=False)
-    task = run.task.replace(scorers=(scorer,))
-    plan = runs.Plan(run=run.replace(task=task, arms={}), arms=(), done={}, examples=0, budget=options.budget)
     wanted = set(traces)
     pairs = [(t, e) for t, e in runs.pairs(run, store) if t.id in wanted]
     found: dict[str, list[ScoreValue]] = {trace.id: [] for trace, _ in pairs}
     room = asyncio.Semaphore(concurrency)
-    async with runs.open_engine(plan, options, place, None) as (worker, _):
+    models = scores.models_of(scorer)
+    async with asking.asking(run, store, models, root=root, concurrency=concurrency, use_cache=False) as base:
 
         async def judge(trace: Trace, example: Example, ask: Ask) -> None:
             async with room:
@@ -74,7 +68,7 @@ async def _retest(
 
         async with asyncio.TaskGroup() as group:
             for again in range(1, times + 1):
-                ask = _Apart(worker.ask, again * _APART)
+                ask = _Apart(base, again * _APART)
                 for trace, example in pairs:
                     group.create_task(judge(trace, example, ask))
     return found

@@ -232,6 +232,8 @@ async def _score_traces(
     async with asyncio.TaskGroup() as group:
         for trace, example in pairs:
             await room.acquire()
+            if worker.stopped:  # the next resume makes up the rest
+                break
             group.create_task(judge(trace, example))
 
 

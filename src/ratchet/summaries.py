@@ -41,7 +41,7 @@ class ScoreSummary:
     name: str
     dimension: Dimension
     kind: str
-    """"rate" (share of passes, failed answers counting as fails), "mean" (of the answers that have a score),
+    """"rate" (share of passes; failed, refused and unparsable answers count as fails), "mean" (of the answers that have a score),
     "labels" (a table by label) or "empty"."""
     estimate: Estimate | None
     scored: int
@@ -124,6 +124,8 @@ def summarise(run: Run, store: Store, *, worst: int = 5) -> Summary:
             rows.add(row)
     scored: dict[str, _Scores] = {}
     for score in store.scores(run.id):
+        if score.source in ("human", "user"):  # labels measure the judge; they are no column beside it
+            continue
         scored.setdefault(score.name, _Scores(score.dimension)).add(score)
     rows.freeze()
     for column in scored.values():
@@ -211,6 +213,7 @@ class _Rows:
         self.error = _view(self._error)
         self.numbers: dict[str, Floats] = {name: _view(column) for name, column in self._numbers.items()}
         self.flags = {name: _view(column).view(np.bool_) for name, column in self._flags.items()}
+        self.unanswered = (self.error > 0) | self.flags["refused"] | self.flags["unparsable"]
 
     def find(self, traces: np.ndarray[Any, np.dtype[np.uint64]]) -> Ints:
         """The row of each trace; -1 where there is none."""
@@ -336,10 +339,13 @@ def _score(name: str, scores: _Scores, rows: _Rows, arm: int) -> ScoreSummary | 
         return None
     kinds, values, at = scores.kind[chosen], scores.value[chosen], scores.row[chosen]
     scored = kinds != _NONE
+    # a None is a fail where there was no answer to judge, and nothing where the scorer gave up
+    judged = scored | rows.unanswered[at]
+    everywhere = set(scores.kind.tolist()) - {_NONE}
     present = set(kinds[scored].tolist())
     kind, estimate = "empty", None
-    if present == {_BOOL}:
-        kind, estimate = "rate", _rate(rows, at, np.nan_to_num(values))
+    if everywhere == {_BOOL} and judged.any():
+        kind, estimate = "rate", _rate(rows, at[judged], np.nan_to_num(values[judged]))
     elif present and present <= {_BOOL, _NUMBER}:
         kind, estimate = "mean", _estimate(rows, at[scored], values[scored])
     elif present:

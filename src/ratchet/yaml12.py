@@ -157,12 +157,26 @@ def _size(node: Any, sizes: dict[int, int]) -> int:
     if isinstance(node.value, str):
         return 1
     sizes[id(node)] = -1
+    if node.id == "mapping":
+        _check_keys(node)
     total = 1
     for child in node.value:
         parts = child if isinstance(child, tuple) else (child,)
         total += sum(_size(part, sizes) for part in parts)
     sizes[id(node)] = total
     return total
+
+
+def _check_keys(node: Any) -> None:
+    """Refuse a key that stands twice: YAML 1.2 forbids it, PyYAML lets the last one win in silence."""
+    first: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key.value, str):
+            continue
+        line = key.start_mark.line + 1
+        if key.value in first:
+            raise YamlError(f"the key {key.value!r} stands on line {first[key.value]} already", line)
+        first[key.value] = line
 
 
 def _collect_lines(node: Any, path: Path, lines: dict[Path, int]) -> None:

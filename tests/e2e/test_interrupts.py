@@ -110,7 +110,7 @@ def test_calls_that_wait_for_a_retry_are_left_to_the_resume(folder: Path) -> Non
         goes_on(folder, command, server)
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_while_a_judge_works_no_answer_and_no_score_is_lost(project: Path, times: int) -> None:
     judge = "{judge: {prompt: 'Is {answer} right? Say <score>5</score>', model: openai/judge, labels: [good, bad], retries: 0}}"
     folder = lay(project, ROWS, variants=f"a: {VARIANT}", scorers=f"exact_match, {judge}")

@@ -73,6 +73,7 @@ class FileOptions:
     stability: bool
     measures: tuple[str, ...]
     max_missing: float | None
+    interleaved: bool
     file_format: str | None
     qrels: Path | None
     metrics: tuple[str, ...]
@@ -125,6 +126,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--stability",), {"is_flag": True, "help": "Measure how often all repeats agree: raw text, answer, or score."}),
     (("--measure", "measures"), {"multiple": True, "metavar": "pass@K", "help": "pass@K (any of K passes) or pass^K (all do) of the scores (repeatable)."}),
     (("--max-missing",), {"type": click.FloatRange(0, 1), "metavar": "SHARE", "help": "Rows an arm may lack; they count as failed [0.02]."}),
+    (("--interleaved",), {"is_flag": True, "help": "The arms were called in turns, so that latency may decide."}),
     (("--format", "file_format"), {"metavar": "NAME", "help": "csv, tsv, json, jsonl, yaml or parquet [by the extension]."}),
     (("--qrels",), {"type": click.Path(path_type=Path), "metavar": "FILE", "help": "The files are TREC runs, judged by these judgements."}),
     (("--metric", "metrics"), {"multiple": True, "metavar": "NAME", "help": "With --qrels: map, recip_rank, ndcg@10, P@10, recall@100… (repeatable)."}),
@@ -213,6 +215,7 @@ def spec_of(options: FileOptions, *, checks: Sequence[str] = (), root: Path | No
         agreement=options.agreement,
         stability=options.stability,
         measures=tuple(specs.measure_of(text) for text in options.measures),
+        interleaved=options.interleaved,
         max_missing=specs.MAX_MISSING if options.max_missing is None else options.max_missing,
         checks=tuple(specs.check_of(text, lower_is_better=lower) for text in checks),
     )

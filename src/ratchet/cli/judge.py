@@ -224,23 +224,20 @@ def render(made: Calibration, content_id: str, *, worst: int = 5, width: int | N
         "",
     ]
     rows = [("all", made.overall), *made.arms.items()]
-    cells = [
-        (arm, str(own.n), _shown(own.raw), _shown(own.kappa), _shown(own.ac1), _shown(own.bias, sign=True))
-        for arm, own in rows
-    ]
+    cells = [(arm, str(own.n), _shown(own.raw), _shown(own.kappa), _shown(own.ac1)) for arm, own in rows]
+    lines += [table(("", "n", "agreement", "kappa", "AC1"), cells, width=wide), ""]
+    biases = [(arm, _shown(own.bias, sign=True), "") for arm, own in made.arms.items()]
     for arm, change in made.agreement_difference.items():
         bias = _shown(made.bias_difference.get(arm), sign=True)
-        cells.append((f"{arm} - {made.baseline}", str(change.n), _shown(change, sign=True), "", "", bias))
-    lines += [table(("", "n", "agreement", "kappa", "AC1", "judge - people"), cells, width=wide), ""]
-    if made.overall.by_label:
+        biases.append((f"{arm} - {made.baseline}", bias, _shown(change, sign=True)))
+    lines += [table(("", "judge - people", "agreement"), biases, width=wide), ""]
+    if len(made.overall.by_label) > 2:  # of two labels, one against the other is what the first table says
         by_label = [
             (own.label, str(own.human), str(own.judge), str(own.both), _shown(own.raw), _shown(own.kappa), _shown(own.ac1))
             for own in made.overall.by_label
         ]  # fmt: skip
-        lines += [
-            table(("label", "people", "judge", "both", "agreement", "kappa", "AC1"), by_label, width=wide),
-            "",
-        ]
+        header = ("label", "people", "judge", "both", "agreement", "kappa", "AC1")
+        lines += [table(header, by_label, width=wide), ""]
     lines += [*_confusion(made, wide), *_more(made)]
     if made.disagreements and worst:
         shown = made.disagreements[:worst]

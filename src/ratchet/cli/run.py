@@ -91,6 +91,7 @@ EXIT_FAILED = 4
 @click.option(
     "--max-errors", type=click.IntRange(0), default=0, help="Failed answers above this exit with 4 [0]."
 )
+@click.option("--aa", is_flag=True, help="Run the baseline twice, as two arms: what differs is noise.")
 @click.option("--name", default="", help="A name for the run.")
 @click.option(
     "--log",
@@ -161,6 +162,8 @@ def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
                 raise UnknownNameError("arm", name, arms)
         arms = {name: variant for name, variant in arms.items() if name in given["only"]}
     arms = projects.ready(project, arms)
+    if given["aa"]:
+        arms = twice(arms, job.baseline)
     task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
     baseline = job.baseline if job.baseline in arms else None
     return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
@@ -193,9 +196,16 @@ def _from_options(given: Mapping[str, Any]) -> Order:
     )  # fmt: skip
     arms = {model: Variant(model=model, prompt=given["prompt"]) for model in given["models"]}
     arms |= {target: Variant(target=target) for target in given["targets"]}
+    if given["aa"]:
+        arms = twice(arms, next(iter(arms)))
     scorers = tuple(scores.resolve(name, root=Path.cwd()) for name in given["scorers"])
     task = Task(name=dataset.name, dataset=dataset, scorers=scorers, repeats=given["repeat"] or 1)
     return Order(task, _streamed(arms, given["stream"]), _options(given, None, None))
+
+
+def twice(arms: Mapping[str, Variant], name: str) -> dict[str, Variant]:
+    """This arm and its double, which never shares an answer with it."""
+    return {name: arms[name], f"{name} again": arms[name]}
 
 
 def _streamed(arms: Mapping[str, Variant], stream: bool | None) -> dict[str, Variant]:

@@ -58,7 +58,7 @@ def interval(
     tone: Tone = "flat",
 ) -> Markup:
     """One interval on its own scale: a strong line at zero, a dashed one at the margin or limit."""
-    width, height, middle = 150, 20, 10
+    width, height, middle = 112, 20, 10
     known = [v for v in (estimate, low, high, zero, bound) if v is not None and math.isfinite(v)]
     if estimate is None or not math.isfinite(estimate) or not known:
         return _svg("interval", width, height, label, [])
@@ -80,7 +80,7 @@ def interval(
     return _svg("interval", width, height, label, [_group("", label, marks)])
 
 
-def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], width: int = 460) -> Markup:
+def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], width: int = 352) -> Markup:
     """Intervals below one another on one axis, with their names and numbers."""
     if not bars:
         return Markup("")
@@ -91,10 +91,10 @@ def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], wid
     )
     ends = [v for b in bars for v in (b.low, b.high) if math.isfinite(v)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    left, right, bottom = names + 8, width - texts, row * len(bars) + 4
+    left, right, bottom = names + 4, width - texts, row * len(bars) + 4
     scale = _scale(low, high, left, right)
     parts: list[str] = []
-    for value in ticks(low, high, max(2, (right - left) // 52)):
+    for value in ticks(low, high, max(2, (right - left) // 40)):
         kind = "c-zero" if value == 0 else "c-grid"
         parts.append(
             f'<line class="{kind}" x1="{scale(value):.1f}" x2="{scale(value):.1f}" y1="2" y2="{bottom}"/>'
@@ -107,7 +107,7 @@ def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], wid
         start = scale(bar.low) if math.isfinite(bar.low) else left
         end = scale(bar.high) if math.isfinite(bar.high) else right
         strong = " c-strong" if bar.strong else ""
-        name = escape(_cut(bar.label, int(names / 6.2)))
+        name = escape(_cut(bar.label, int(names / 5.9)))
         marks = [
             f'<rect class="c-hit" x="0" y="{y - row / 2}" width="{width}" height="{row}"/>',
             f'<text class="c-name{strong}" x="0" y="{y + 4}">{name}</text>',

@@ -11,7 +11,7 @@ import numpy as np
 
 from ratchet.evidence import ArmData, Evidence
 from ratchet.records import Json, Verdict
-from ratchet.reports import views
+from ratchet.reports import numbers, views
 from ratchet.stats import multiplicity, paired
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -141,6 +141,15 @@ def tally(found: Paired) -> Tally:
     )
 
 
+def change_unit(found: Paired) -> numbers.Unit:
+    """The unit of one example's change."""
+    if found.rate:
+        return numbers.Unit(scale=100, suffix=" pp", digits=1)
+    change = np.abs(found.after - found.before)
+    top = float(np.nanmax(change)) if np.isfinite(change).any() else 0.0
+    return numbers.level_unit(found.metric, [top], rate=False)
+
+
 def chosen(found: Paired, *, most: int = MOST_ROWS) -> Ints:
     """Indices of the examples to show, worst first: all, or the worst and the best halves of `most`."""
     gain = np.where(np.isnan(found.gain), 0.0, found.gain)
@@ -152,7 +161,7 @@ def chosen(found: Paired, *, most: int = MOST_ROWS) -> Ints:
 
 
 def slices(found: Paired, evidence: Evidence) -> list[Slice]:
-    """The difference within the largest slices, by size; ones with fewer than 5 pairs are left out."""
+    """The difference within the largest slices, worst first; ones with fewer than 5 pairs are left out."""
     usable = np.isfinite(found.before) & np.isfinite(found.after)
     cells: list[tuple[str, Bools]] = []
     for name, texts in evidence.slices.items():
@@ -177,7 +186,7 @@ def slices(found: Paired, evidence: Evidence) -> list[Slice]:
     ]
     p = [1.0 if interval.p is None else interval.p for interval in intervals]
     adjusted = multiplicity.benjamini_hochberg(p) if p else []
-    return [
+    parts = [
         Slice(
             name=name,
             n=int(kept.sum()),
@@ -188,6 +197,7 @@ def slices(found: Paired, evidence: Evidence) -> list[Slice]:
         )
         for (name, kept), interval, q in zip(cells, intervals, adjusted, strict=True)
     ]
+    return sorted(parts, key=lambda part: part.estimate if found.higher_is_better else -part.estimate)
 
 
 def _tone(found: Paired, change: float) -> views.Tone:

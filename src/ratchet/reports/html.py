@@ -20,7 +20,6 @@ from ratchet.evidence import Evidence
 from ratchet.records import Verdict
 from ratchet.reports import charts, examples, numbers, texts, views
 from ratchet.reports.examples import Detail, Paired
-from ratchet.reports.markdown import difference_unit
 from ratchet.reports.rows import Rows
 
 if TYPE_CHECKING:
@@ -66,13 +65,16 @@ def render(
     css, script = (HERE / "static" / "app.css").read_text("utf-8"), inline_script()
     page = _page(verdict, evidence, [verdict, *others])
     table = _table(verdict, evidence, details)
-    text = environment().get_template("compare.html").render(
-        **page,
-        **table,
-        csp=policy(css, script),
-        css=Markup(css),
-        script=Markup(script),
-        report=True,
+    text = (
+        environment()
+        .get_template("compare.html")
+        .render(
+            **page,
+            **table,
+            csp=policy(css, script),
+            css=Markup(css),
+            script=Markup(script),
+        )
     )
     return text
 
@@ -109,11 +111,11 @@ def _page(verdict: Verdict, evidence: Evidence | None, verdicts: Sequence[Verdic
                     "word": views.OUTCOMES[item.result.outcome]} for item in shown],
         "level": views.level_text([item.result for item in shown]),
         "decisions": views.decisions(verdict, evidence),
-        "reasons": verdict.reasons,
+        "reasons": [text for text in verdict.reasons if text.rstrip(".") not in views.explanation(verdict, evidence)],
         "warnings": verdict.warnings,
         "facts": _facts(verdict, evidence, shown),
         "candidates": [_candidate(v, evidence) for v in verdicts] if len(verdicts) > 1 else [],
-        "scatter": Markup("") if evidence is None else _scatter(verdict, evidence),
+        **_arms(verdict, evidence),
     }  # fmt: skip
 
 
@@ -136,14 +138,27 @@ def _candidate(verdict: Verdict, evidence: Evidence | None) -> dict[str, str]:
     }
 
 
-def _scatter(verdict: Verdict, evidence: Evidence) -> Markup:
-    """Quality against cost, where there are several candidates."""
-    quality, cost, found = examples.points(verdict, evidence)
-    if len(found) < 3:
-        return Markup("")
-    rate = any(arm.columns[quality].kind == "bool" for arm in evidence.arms.values() if quality in arm.columns)
+def _arms(verdict: Verdict, evidence: Evidence | None) -> dict[str, Any]:
+    """Quality against cost as chart and table, where there are several candidates."""
+    quality, cost, found = ("", "", []) if evidence is None else examples.points(verdict, evidence)
+    if evidence is None or len(found) < 3:
+        return {"scatter": "", "arms": [], "arms_metrics": ("", "")}
+    rate = any(
+        arm.columns[quality].kind == "bool" for arm in evidence.arms.values() if quality in arm.columns
+    )
     x = numbers.level_unit(cost, [p.cost for p in found], rate=False)
     y = numbers.level_unit(quality, [p.quality for p in found], rate=rate)
+    return {
+        "scatter": _scatter(quality, cost, found, x, y),
+        "arms": [{"name": p.name, "quality": y.level(p.quality), "cost": x.level(p.cost), "front": p.front,
+                  "role": p.role} for p in sorted(found, key=lambda p: p.cost)],
+        "arms_metrics": (quality, cost),
+    }  # fmt: skip
+
+
+def _scatter(
+    quality: str, cost: str, found: Sequence[examples.ArmPoint], x: numbers.Unit, y: numbers.Unit
+) -> Markup:
     points = [
         charts.Point(
             label=texts.visible(p.name),
@@ -187,7 +202,7 @@ def _table(
                 "total": 0, "kept": 0, "counts": {}, "data": "", "first_rows": FIRST_ROWS}  # fmt: skip
     counted = examples.tally(found)
     kept = examples.chosen(found)
-    rows = Rows(verdict, evidence, found, details)
+    rows = Rows(verdict, evidence, found, details, environment())
     fragments = [rows.fragment(int(i)) for i in kept]
     return {
         "metric": found.metric,
@@ -220,7 +235,7 @@ def _forest(found: Paired, evidence: Evidence) -> Markup:
     whole = examples.overall(found, evidence)
     if whole is None:
         return Markup("")
-    unit = difference_unit(found)
+    unit = examples.change_unit(found)
     ticks = _tick(unit, signed=True)
     bars = [
         charts.Bar(
@@ -235,7 +250,9 @@ def _forest(found: Paired, evidence: Evidence) -> Markup:
         )
         for part in [whole, *examples.slices(found, evidence)]
     ]
-    return charts.forest(bars, label=texts.visible(f"Change of {found.metric} by slice, 95 % intervals"), tick=ticks)
+    return charts.forest(
+        bars, label=texts.visible(f"Change of {found.metric} by slice, 95 % intervals"), tick=ticks
+    )
 
 
 def _histogram(found: Paired) -> Markup:
@@ -252,13 +269,11 @@ def _histogram(found: Paired) -> Markup:
         [int(n) for n in counts],
         [float(e) for e in edges],
         label=texts.visible(f"Change of {found.metric}, example by example"),
-        tick=_tick(difference_unit(found), signed=True),
+        tick=_tick(examples.change_unit(found), signed=True),
     )
 
 
-def _facts(
-    verdict: Verdict, evidence: Evidence | None, shown: Sequence[views.Line]
-) -> list[tuple[str, str]]:
+def _facts(verdict: Verdict, evidence: Evidence | None, shown: Sequence[views.Line]) -> list[tuple[str, str]]:
     """Hashes, seeds, prices and methods: what makes the verdict repeatable."""
     facts: list[tuple[str, Any]] = [
         ("Task", verdict.task_id),
@@ -268,12 +283,14 @@ def _facts(
     ]
     if verdict.created_at:
         facts.append(("Decided", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(verdict.created_at))))
-    facts += [(f"Method, {item.title}", _how(item)) for item in shown if item.result.method]
-    facts += list(verdict.inputs.items())
+    facts += [(f"Method of {item.title}", _how(item)) for item in shown if item.result.method]
+    facts += [(key.replace("_", " "), value) for key, value in verdict.inputs.items()]
     if evidence is not None:
         known = {"task_id", "run_ids", *verdict.inputs}
-        facts += [(key, value) for key, value in evidence.facts.items() if key not in known]
-    return [(name.replace("_", " "), texts.cut(texts.as_text(value), 20_000)) for name, value in facts if value not in ("", None)]
+        facts += [(key.replace("_", " "), value) for key, value in evidence.facts.items() if key not in known]
+    return [
+        (name, texts.cut(texts.as_text(value), 20_000)) for name, value in facts if value not in ("", None)
+    ]
 
 
 def _how(item: views.Line) -> str:

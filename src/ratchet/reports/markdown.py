@@ -101,7 +101,7 @@ def _slices(found: examples.Paired, evidence: Evidence) -> str:
     cells = examples.slices(found, evidence)
     if not cells:
         return ""
-    unit = difference_unit(found)
+    unit = examples.change_unit(found)
     marks = {"up": "better", "down": "**worse**", "flat": ""}
     rows = [
         (code(cell.name), f"{cell.n:,}", unit.change(cell.estimate),
@@ -110,15 +110,6 @@ def _slices(found: examples.Paired, evidence: Evidence) -> str:
     ]  # fmt: skip
     table = _table(("Slice", "n", "Change", "95 % interval", ""), rows, "lrrrl")
     return _details(f"{html_text(found.metric)} by slice", table)
-
-
-def difference_unit(found: examples.Paired) -> numbers.Unit:
-    """The unit of one example's change."""
-    if found.rate:
-        return numbers.Unit(scale=100, suffix=" pp", digits=1)
-    change = np.abs(found.after - found.before)
-    top = float(np.nanmax(change)) if np.isfinite(change).any() else 0.0
-    return numbers.level_unit(found.metric, [top], rate=False)
 
 
 def _flips(verdict: Verdict, evidence: Evidence, found: examples.Paired) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +13,9 @@ from ratchet.evidence import FACTS, ArmData, Evidence
 from ratchet.records import Json, Verdict
 from ratchet.reports import charts, diffs, examples, numbers, texts, views
 from ratchet.reports.examples import Detail, Paired
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLD_CHARS = 4_000
 """Longer texts show this much and fold the rest."""
@@ -31,9 +34,8 @@ class Rows:
         evidence: Evidence,
         found: Paired,
         details: Callable[[int], Detail | None] | None,
+        templates: Environment,
     ) -> None:
-        from ratchet.reports.html import environment
-
         self._evidence, self._found, self._details = evidence, found, details
         self._called = views.names(verdict, evidence)
         self._arms = [evidence.arms[name] for name in (self._called.baseline, self._called.candidate)]
@@ -43,8 +45,8 @@ class Rows:
         self._unit = numbers.level_unit(found.metric, known, rate=False)
         self._graded = bool(known) and found.higher_is_better and min(known) >= 0 and max(known) <= 1
         self._left = MOST_FILE_CHARS
-        self._row = environment().get_template("_row.html")
-        self._detail = environment().get_template("_detail.html")
+        self._row = templates.get_template("_row.html")
+        self._detail = templates.get_template("_detail.html")
 
     def fragment(self, index: int) -> dict[str, Any]:
         """Row and detail as HTML, with what the browser filters and sorts by."""
@@ -176,7 +178,9 @@ def _diffed(pair: Sequence[str | None]) -> list[dict[str, Any] | None]:
     shown: list[dict[str, Any] | None] = []
     for tag, runs in zip(("del", "ins"), diffs.word_diff(before, after), strict=True):
         marked = Markup("").join(
-            Markup(f"<{tag}>{{}}</{tag}>").format(texts.inert(run.text)) if run.changed else texts.inert(run.text)
+            Markup(f"<{tag}>{{}}</{tag}>").format(texts.inert(run.text))
+            if run.changed
+            else texts.inert(run.text)
             for run in runs
         )
         shown.append({"head": marked, "rest": Markup(""), "rest_chars": 0, "cut_chars": 0})

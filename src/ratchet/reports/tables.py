@@ -11,7 +11,7 @@ from ratchet.evidence import Evidence
 from ratchet.records import Verdict
 from ratchet.reports import texts, views
 
-HEADER = (
+HEADER: tuple[str, ...] = (
     "verdict", "baseline", "candidate", "dimension", "check", "rule", "role", "metric", "measure", "outcome",
     "estimate", "low", "high", "level", "margin", "limit", "relative", "baseline_value", "candidate_value", "n",
     "n_groups", "needed_n", "p", "method", "reason",

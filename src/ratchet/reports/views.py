@@ -81,7 +81,9 @@ def names(verdict: Verdict, evidence: Evidence | None = None) -> Names:
     if isinstance(given, dict) and {"baseline", "candidate"} <= given.keys():
         return Names(baseline=str(given["baseline"]), candidate=str(given["candidate"]))
     baseline = _name_of(verdict.baseline, evidence, taken=None)
-    return Names(baseline=baseline, candidate=_name_of(verdict.candidate, evidence, taken=baseline))
+    candidate = _name_of(verdict.candidate, evidence, taken=baseline)
+    # the same variant twice, of which no evidence tells the names
+    return Names(baseline=baseline, candidate=candidate if candidate != baseline else f"{candidate} again")
 
 
 def _name_of(variant_id: str, evidence: Evidence | None, taken: str | None) -> str:

@@ -140,12 +140,12 @@ def bpref(grades: Grades, ranking: Sequence[str]) -> float:
 def interpolated_precision(grades: Grades, ranking: Sequence[str], recall_level: float) -> float:
     """The highest precision at any rank whose recall is at least this level (0 to 1).
 
-    Source: trec_eval m_iprec_at_recall.c, with its rounding of level times relevant + 0.9 down.
+    Source: trec_eval m_iprec_at_recall.c, the level as a count of documents, rounded half up.
 
     >>> round(interpolated_precision({"a": 1, "c": 1}, ["a", "b", "c"], 1.0), 4)
     0.6667
     """
-    needed = int(recall_level * _relevant(grades) + 0.79)
+    needed = int(recall_level * _relevant(grades) + 0.5)
     found, best = 0, 0.0
     for place, hit in enumerate(_hits(grades, ranking, None), start=1):
         found += hit

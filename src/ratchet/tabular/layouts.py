@@ -87,6 +87,8 @@ class Layout:
     expected: str | None
     content: tuple[str, ...]
     """What must be the same under one id."""
+    asked: bool
+    """Whether that holds the question itself."""
     slices: tuple[str, ...]
     arms: tuple[tuple[str, ArmColumns], ...]
     """Name and columns of each arm of a wide file; one entry named "" where a row belongs to one arm."""
@@ -139,6 +141,7 @@ def layout_of(spec: Spec, files: Sequence[Peeked], *, content: bool = True) -> L
         repeat=repeat,
         expected=expected,
         content=asked if content else (),
+        asked=content and bool(inputs),
         slices=spec.slices,
         arms=_wide_arms(spec, finder) if spec.wide else (("", _arm_columns(spec, finder)),),
     )

@@ -143,7 +143,9 @@ def evidence_of(loaded: Loaded, spec: Spec, names: Sequence[str]) -> Evidence:
         )
     groups, grouped = _groups(examples)
     arms = {name: arm_data(loaded, name, orders[name], spec) for name in names}
-    contents = tuple(f"{content:016x}" if content else "" for content in examples.contents)
+    # what is expected tells a change, but many questions have one answer: only with the question is it the content
+    asked = loaded.layout.asked
+    contents = tuple(f"{content:016x}" if content and asked else "" for content in examples.contents)
     dataset_id = codec.content_id([list(examples.index), list(contents)])
     return Evidence(
         examples=tuple(examples.index),
@@ -162,6 +164,7 @@ def evidence_of(loaded: Loaded, spec: Spec, names: Sequence[str]) -> Evidence:
                 [dataset_id, loaded.layout.mapping(), [codec.encode(c) for c in spec.checks]]
             ),
             "run_ids": [],
+            "interleaved": spec.interleaved,
             "scorers": {name: by for judge in loaded.judges.values() for name, by in judge.by.items()},
             "repeats": max((order.repeats for order in orders.values()), default=1),
         },

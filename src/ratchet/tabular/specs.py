@@ -104,6 +104,8 @@ class Spec:
     """Adds the agreement over repeats of text, answers and scores."""
     measures: tuple[PassAtK, ...] = ()
     max_missing: float = MAX_MISSING
+    interleaved: bool = False
+    """The arms' calls were made in turns: only then may a difference in latency decide."""
     checks: tuple[Check, ...] = ()
 
 

@@ -11,10 +11,11 @@ from ratchet.evidence import Evidence, from_runs
 from ratchet.ports import Store
 from ratchet.records import Check, CheckResult, Json, Run, Verdict
 from ratchet.verdicts import sentences
-from ratchet.verdicts.conditions import Conditions, examine
+from ratchet.verdicts.conditions import examine
 from ratchet.verdicts.decisions import Outcome, outcome_of, results_of
 from ratchet.verdicts.defaults import default_checks, error_guard
 from ratchet.verdicts.pairs import Pair, arm_of, pair
+from ratchet.verdicts.slices import slices_of
 
 ALPHA = 0.05
 
@@ -60,8 +61,51 @@ def decide(
         ),
         warnings=(*_about_checks(how), *conditions.warnings),
         inputs=_inputs(evidence, found, chosen, how, alpha, seed),
-        slices=_slices(evidence, found, results, conditions, alpha, seed),
+        slices=slices_of(evidence, found, chosen, alpha=alpha, seed=seed),
     )
+
+
+def decide_aa(
+    evidence: Evidence, *, baseline: str, candidate: str, alpha: float = ALPHA, seed: int = 0
+) -> Verdict:
+    """A noise check of two arms that hold one variant: "hold" where they are shown to differ, either way.
+
+    Without a difference it is "inconclusive", which is what it should be: there is nothing to ship.
+    """
+    found = pair(evidence, baseline, candidate)
+    one_way = tuple(
+        check.replace(rule="no_worse", margin=None, role="guard")
+        for check in (*default_checks(evidence), error_guard().replace(settings={}))
+    )
+    conditions = examine(evidence, found, one_way)
+    other_way = tuple(check.replace(higher_is_better=not check.higher_is_better) for check in one_way)
+    both = results_of(evidence, found, (*one_way, *other_way), alpha=alpha, seed=seed)
+    results = tuple(_either(*sides) for sides in zip(both[: len(one_way)], both[len(one_way) :], strict=True))
+    differing = [result for result in results if result.outcome == "failed"]
+    if differing:
+        answer = f"The two arms differ in {', '.join(sentences.title(r.check) for r in differing)}, though they should be one."
+    else:
+        answer = f"No difference between {baseline} and {candidate}, as it should be."
+    outcome: Outcome = "invalid" if conditions.broken else "hold" if differing else "inconclusive"
+    return Verdict(
+        outcome=outcome,
+        task_id=str(evidence.facts.get("task_id", "")),
+        baseline=arm_of(evidence, baseline).variant_id or baseline,
+        candidate=arm_of(evidence, candidate).variant_id or candidate,
+        results=results,
+        run_ids=tuple(map(str, evidence.facts.get("run_ids", ()))),
+        reasons=(f"A/A: {answer}", *conditions.broken),
+        warnings=conditions.warnings,
+        inputs=_inputs(evidence, found, one_way, "a/a", alpha, seed),
+    )
+
+
+def _either(one: CheckResult, other: CheckResult) -> CheckResult:
+    """One result of two directions: failed where either is."""
+    if "failed" in (one.outcome, other.outcome):
+        worse = one if one.outcome == "failed" else other
+        return one.replace(outcome="failed", p=worse.p, needed_n=None)
+    return one.replace(outcome="reported", needed_n=None)
 
 
 def compare(
@@ -154,14 +198,3 @@ def _inputs(
         "rows": [len(found.before), len(found.after)],
         "grouped": evidence.grouped,
     }
-
-
-def _slices(
-    evidence: Evidence,
-    found: Pair,
-    results: Sequence[CheckResult],
-    conditions: Conditions,
-    alpha: float,
-    seed: int,
-) -> tuple[CheckResult, ...]:
-    return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +45,7 @@ def results_of(
     asked = [_ask(evidence, pair, Question(check=check, alpha=alpha, seed=seed)) for check in checks]
     harm = _harm(asked)
     wins = _any_wins(asked)
-    return tuple(_result(evidence, pair, each, harm.get(i), wins.get(i)) for i, each in enumerate(asked))
+    return tuple(_result(pair, each, harm.get(i), wins.get(i)) for i, each in enumerate(asked))
 
 
 def outcome_of(results: Sequence[CheckResult]) -> Outcome:
@@ -128,9 +128,7 @@ def _any_wins(asked: Sequence[_Asked]) -> dict[int, float]:
     return dict(zip(claims, holm(list(claims.values())).tolist(), strict=True)) if claims else {}
 
 
-def _result(
-    evidence: Evidence, pair: Pair, asked: _Asked, harm: float | None, win: float | None
-) -> CheckResult:
+def _result(pair: Pair, asked: _Asked, harm: float | None, win: float | None) -> CheckResult:
     check, found = asked.question.check, asked.found
     if found is None:
         report = check.role == "report" or bool(asked.reported)
@@ -147,12 +145,12 @@ def _result(
     return CheckResult(
         check=check,
         outcome=outcome,
-        estimate=_finite(interval.estimate),
-        low=_finite(interval.low),
-        high=_finite(interval.high),
+        estimate=finite(interval.estimate),
+        low=finite(interval.low),
+        high=finite(interval.high),
         level=interval.level,
-        baseline_value=_finite(found.baseline_value),
-        candidate_value=_finite(found.candidate_value),
+        baseline_value=finite(found.baseline_value),
+        candidate_value=finite(found.candidate_value),
         n=n,
         n_groups=interval.n_groups,
         method=interval.method,
@@ -160,11 +158,12 @@ def _result(
         seed=asked.question.seed if interval.draws or interval.p_method == "sign-flip permutation" else None,
         needed_n=needed,
         reason="; ".join(part for part in (why, *found.notes) if part),
-        unit=unit_of(evidence, pair, check),
+        unit=unit_of(pair, check),
     )
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value; None for an infinite or undetermined one, as records hold it."""
     return value if math.isfinite(value) else None
 
 
@@ -180,7 +179,7 @@ def _outcome(
         return "reported", interval.note or ""
     if asked.reported:
         return ("open" if check.role == "primary" else "reported"), asked.reported
-    limited = check.rule in ("at_most", "at_least")
+    limited = question.limited
     if high < question.bound:
         if harm is not None and harm <= question.alpha:
             return "failed", ""
@@ -202,7 +201,7 @@ def _outcome(
     return "passed", ""
 
 
-def unit_of(evidence: Evidence, pair: Pair, check: Check) -> str:
+def unit_of(pair: Pair, check: Check) -> str:
     """What the numbers of this check are in."""
     if check.metric.endswith("_usd"):
         return "usd"
@@ -211,15 +210,11 @@ def unit_of(evidence: Evidence, pair: Pair, check: Check) -> str:
     if check.metric.endswith("_tokens"):
         return "tokens"
     column = pair.candidate.columns.get(check.metric)
-    shares = check.metric in (*FLAGS, "stability") or check.measure in (*REPEAT_MEASURES, "rate", "accuracy")
+    shares = check.metric in (*FLAGS, "stability") or check.measure in (
+        *REPEAT_MEASURES[:5],
+        "rate",
+        "accuracy",
+    )
     if shares or check.label is not None or (column is not None and column.kind in ("bool", "labels")):
         return "share"
     return ""
-
-
-def counts(results: Sequence[CheckResult]) -> Mapping[str, int]:
-    """How many results have each outcome."""
-    found: dict[str, int] = {}
-    for result in results:
-        found[result.outcome] = found.get(result.outcome, 0) + 1
-    return found

@@ -11,13 +11,14 @@ import numpy as np
 from ratchet.errors import StatisticsError
 from ratchet.evidence import Floats, Ints
 from ratchet.records import Check
-from ratchet.stats import labels as label_stats, quantiles, stability
+from ratchet.stats import labels as label_stats, quantiles
 from ratchet.stats._special import normal_cdf, normal_quantile
 from ratchet.stats.bootstrap import totals_interval
 from ratchet.stats.intervals import Alternative, Interval
 from ratchet.stats.means import SMALL_N
 from ratchet.stats.paired import mean_interval, paired_difference
 from ratchet.stats.ratios import ratio_of_means
+from ratchet.verdicts import repeats
 from ratchet.verdicts.pairs import Pair
 from ratchet.verdicts.values import NoValuesError, Sides, sides
 
@@ -40,9 +41,14 @@ class Question:
         return 1.0 - 2.0 * self.alpha
 
     @property
+    def limited(self) -> bool:
+        """Whether the candidate's own value is held against a limit."""
+        return self.check.rule in ("at_most", "at_least")
+
+    @property
     def sign(self) -> float:
         """1 where more is better, else -1."""
-        if self.check.rule in ("at_most", "at_least"):
+        if self.limited:
             return 1.0 if self.check.rule == "at_least" else -1.0
         return 1.0 if self.check.higher_is_better else -1.0
 
@@ -90,10 +96,11 @@ def estimate(question: Question, pair: Pair) -> Estimate:
     """
     check = question.check
     try:
-        if check.measure in ("agreement", "pass_hat_k") or check.metric == "stability":
-            return _of_repeats(question, pair)
+        if repeats.is_over_repeats(check, pair):
+            found = repeats.sides_by_example(check, pair)
+            return _limit(question, found) if question.limited else _mean(question, found)
         found = sides(check, pair)
-        if check.rule in ("at_most", "at_least"):
+        if question.limited:
             return _limit(question, found)
         if check.measure == "quantile":
             return _quantile(question, found)
@@ -364,83 +371,6 @@ def _f1_of(check: Check) -> Callable[[Floats], Floats]:
 def _jaccard_of_totals(sums: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return sums[:, 0] / sums.sum(axis=1)
-
-
-def _of_repeats(question: Question, pair: Pair) -> Estimate:
-    """Agreement of repeats, or the chance that k of them all pass: one value an example, then as a mean."""
-    check = question.check
-    if check.measure == "pass_hat_k":
-        found = _pass_hat(check, pair)
-    else:
-        found = _agreement(check, pair)
-    return _limit(question, found) if check.rule in ("at_most", "at_least") else _mean(question, found)
-
-
-def _pass_hat(check: Check, pair: Pair) -> Sides:
-    found = sides(replace(check, measure="rate"), pair)
-    units, codes = np.unique(found.before_unit, return_inverse=True)
-    others = np.searchsorted(units, found.after_unit)
-    tries = np.bincount(codes), np.bincount(others)
-    k = int(check.settings.get("k", min(int(each.min()) for each in tries)))
-    values = [
-        stability.pass_hat_k(np.bincount(codes_, weights=side), count, k)
-        for codes_, side, count in ((codes, found.before, tries[0]), (others, found.after, tries[1]))
-    ]
-    return replace(
-        found, before=values[0], after=values[1], before_unit=units, after_unit=units, aligned=True,
-        notes=(*found.notes, f"k = {k}"),
-    )  # fmt: skip
-
-
-def _agreement(check: Check, pair: Pair) -> Sides:
-    values: list[Floats] = []
-    kept: list[Ints] = []
-    for arm, rows, units in (
-        (pair.baseline, pair.before, pair.before_unit),
-        (pair.candidate, pair.after, pair.after_unit),
-    ):
-        answers = _answers(check, pair, arm.name)
-        chosen = [answers[row] for row in rows.tolist()]
-        values.append(stability.same_by_example(chosen, units))
-        kept.append(np.unique(units))
-        repeats = np.bincount(np.searchsorted(kept[-1], units))
-        if int(repeats.max()) < 2:
-            raise NoValuesError(
-                f"{arm.name} has one answer an example; stability needs repeats: 2 or more, better 5"
-            )
-    if len(pair.before) != len(pair.after):
-        raise NoValuesError(
-            "the arms have other numbers of repeats; agreement falls with that number, so it can't be compared"
-        )
-    return Sides(
-        before=values[0],
-        after=values[1],
-        before_unit=kept[0],
-        after_unit=kept[1],
-        groups=pair.groups,
-        aligned=True,
-    )
-
-
-def _answers(check: Check, pair: Pair, name: str) -> list[object]:
-    arm = pair.baseline if pair.baseline.name == name else pair.candidate
-    column = arm.columns.get(check.metric)
-    gone = arm.failed | arm.unparsable
-    if check.metric == "stability" or column is None:
-        if not arm.answers:
-            raise NoValuesError(
-                f"the answers of {name} were not kept, which stability needs; repeats: 2 or more keeps them"
-            )
-        found: list[object] = list(arm.answers)
-    elif column.kind == "labels":
-        found = [None if predicted is None else tuple(sorted(predicted)) for predicted, _ in column.labels]
-    else:
-        found = [None if value != value else value for value in column.values.tolist()]
-    return [None if lost else _hashable(answer) for answer, lost in zip(found, gone.tolist(), strict=True)]
-
-
-def _hashable(answer: object) -> object:
-    return answer if isinstance(answer, (str, float, int, tuple)) or answer is None else repr(answer)
 
 
 def _limit(question: Question, found: Sides) -> Estimate:

@@ -90,6 +90,8 @@ def sentence(result: CheckResult) -> str:
 def _moved(result: CheckResult) -> str:
     """The estimate and its interval."""
     check, unit = result.check, result.unit
+    if result.estimate is None:
+        return "is undetermined: failed answers count as never arriving"
     level = f"{100 * (result.level or 0):g} % interval"
     if check.rule in ("at_most", "at_least"):
         ends = f"{number(result.low, unit, '-∞')} to {number(result.high, unit, '∞')}"
@@ -111,7 +113,7 @@ def change(value: float | None, unit: str, *, relative: bool = False, signed: bo
     if relative:
         return f"{sign}{_short(100 * value)} %"
     if unit == "share":
-        return f"{sign}{_short(100 * value)} points"
+        return f"{sign}{_short(100 * value)} point{'' if abs(value) == 0.01 else 's'}"
     return f"{sign}{number(value, unit)}" if value >= 0 else f"-{number(-value, unit)}"
 
 

@@ -15,7 +15,16 @@ FLAGS = ("error", "refused", "unparsable")
 """Metrics that are facts of every row: 1 where it is so."""
 TIMES = ("latency_s", "ttft_s")
 LABEL_MEASURES = ("macro_f1", "micro_f1", "jaccard", "accuracy")
-REPEAT_MEASURES = ("agreement", "pass_hat_k")
+REPEAT_MEASURES = (
+    "agreement",
+    "stability",
+    "flip_rate",
+    "pass_at_k",
+    "pass_hat_k",
+    "worst",
+    "best",
+    "group_mean",
+)
 
 
 class NoValuesError(Exception):
@@ -89,6 +98,16 @@ def sides(check: Check, pair: Pair) -> Sides:
         notes=tuple(notes),
         blocked=_blocked(check, bad),
     )
+
+
+def values_of(check: Check, arm: ArmData) -> Floats:
+    """One arm's values for this check, errors treated as declared; NaN where a row is left out.
+
+    Raises:
+        NoValuesError: The metric isn't there.
+    """
+    values, bad = _values(check, arm), _bad(check, arm)
+    return np.where(bad, _worst(check, [values]), values)
 
 
 def _both(pair: Pair) -> tuple[tuple[ArmData, Ints], tuple[ArmData, Ints]]:

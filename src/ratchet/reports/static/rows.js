@@ -9,6 +9,7 @@ export class RatchetRows extends HTMLElement {
     /** @type {any} */
     this.source = null;
     this.turn = 0;
+    this.current = "";
     this.scroller = this.querySelector(".scroll");
     this.body = this.querySelector("tbody");
     this.pane = this.querySelector(".detail");
@@ -27,6 +28,9 @@ export class RatchetRows extends HTMLElement {
     this.source = source;
     await this.draw();
     await this.follow();
+    const [worst] = await source.order(readView());
+    // two panes side by side: the second one begins with the first row, and the address stays as it is
+    if (!this.current && worst !== undefined && matchMedia("(min-width:1000px)").matches) await this.show(worst);
   }
 
   /** @param {Event} event */
@@ -88,7 +92,7 @@ export class RatchetRows extends HTMLElement {
       else head.setAttribute("aria-sort", view.sort.startsWith("-") ? "descending" : "ascending");
     }
     for (const row of this.body.querySelectorAll("tr[data-row]")) {
-      row.classList.toggle("open", row.dataset.row === view.row);
+      row.classList.toggle("open", row.dataset.row === this.current);
     }
   }
 
@@ -102,13 +106,19 @@ export class RatchetRows extends HTMLElement {
 
   /** @param {string} id */
   async open(id) {
+    if (await this.show(id)) writeView({ row: id });
+  }
+
+  /** @param {string} id */
+  async show(id) {
     const html = await this.source.detail(id);
-    if (html === null) return;
-    writeView({ row: id });
+    if (html === null) return false;
+    this.current = id;
     this.pane.innerHTML = html;
     this.pane.scrollTop = 0;
     this.pane.classList.add("filled");
     await this.reveal(id);
+    return true;
   }
 
   /** Scrolls the row into sight. @param {string} id */
@@ -127,7 +137,7 @@ export class RatchetRows extends HTMLElement {
   /** @param {number} step */
   async move(step) {
     const order = await this.source.order(readView());
-    const index = order.indexOf(readView().row);
+    const index = order.indexOf(this.current);
     const next = order[index < 0 ? 0 : Math.min(order.length - 1, Math.max(0, index + step))];
     if (next !== undefined) await this.open(next);
   }
@@ -139,6 +149,7 @@ export class RatchetRows extends HTMLElement {
     hint.textContent = "Open an example: j and k move, Enter opens.";
     this.pane.replaceChildren(hint);
     this.pane.classList.remove("filled");
+    this.current = "";
     writeView({ row: "" });
     this.draw();
   }
@@ -154,7 +165,6 @@ function gap(height) {
   row.className = "gap";
   row.setAttribute("aria-hidden", "true");
   const cell = row.insertCell();
-  cell.colSpan = 6;
   cell.style.height = `${Math.max(0, height)}px`;
   return row;
 }
@@ -162,7 +172,7 @@ function gap(height) {
 function nothing() {
   const row = document.createElement("tr");
   const cell = row.insertCell();
-  cell.colSpan = 6;
+  cell.colSpan = 4;
   cell.textContent = "No example fits. Show all, or clear the filter.";
   return row;
 }

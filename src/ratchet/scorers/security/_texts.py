@@ -119,7 +119,7 @@ def user_texts(trace: Trace) -> list[str]:
     ]
 
 
-def find_all(pattern: Any, text: str, *, most: int = 1_000) -> list[Any]:
+def find_all(pattern: Any, text: str, *, most: int | None = None) -> list[Any]:
     """The match objects of a pattern from `ratchet.patterns`, at most so many.
 
     Raises:
@@ -129,7 +129,7 @@ def find_all(pattern: Any, text: str, *, most: int = 1_000) -> list[Any]:
     try:
         for match in pattern.finditer(text, timeout=TIMEOUT_S):
             found.append(match)
-            if len(found) >= most:
+            if len(found) == most:
                 break
     except TimeoutError:
         raise ScorerError(f"searching {len(text):,} characters took over {TIMEOUT_S:g} s") from None

@@ -83,7 +83,9 @@ _FORMS: Mapping[str, tuple[_Form, ...]] = {
         _Form(
             r"(?<![\w.,+-])\(?0(?:1\d{2,4}|2\d{1,2}|7\d{3})\)? \d{3,4} ?\d{3,4}(?![\w]|[., ]\d)", _is_phone
         ),  # UK
-        _Form(r"(?<![\w.,+-])(?=0[\d/ -]{9})0\d{1,4}[/-] ?\d{4,9}(?![\w]|[.,/-]\d)", _is_phone),  # Germany, Netherlands
+        _Form(
+            r"(?<![\w.,+-])(?=0[\d/ -]{9})0\d{1,4}[/-] ?\d{4,9}(?![\w]|[.,/-]\d)", _is_phone
+        ),  # Germany, Netherlands
         _Form(r"(?<![\w.,+-])\(\d{2}\) ?9?\d{4}-\d{4}(?!\w)", _is_phone),  # Brazil
         _Form(r"(?<![\w.,+-])04\d{2} \d{3} \d{3}(?!\w| \d)", _is_phone),  # Australia
         _Form(r"(?<![\w.,+-])0[789]0-\d{4}-\d{4}(?!\w)", _is_phone),  # Japan
@@ -183,9 +185,12 @@ def find_personal_data(text: str, kinds: tuple[str, ...] = KINDS) -> list[Found]
     """
     text = plain(text)
     taken: list[Found] = []
+    covered = bytearray(len(text))
     for kind in kinds:
         for found in _of_kind(kind, text):
-            if not any(found.span[0] < other.span[1] and other.span[0] < found.span[1] for other in taken):
+            start, end = found.span
+            if not any(covered[start:end]):
+                covered[start:end] = b"\1" * (end - start)
                 taken.append(found)
     return sorted(taken, key=lambda found: found.span)
 

@@ -51,15 +51,15 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         r"\bje (?:dois|suis obligée? de) (?:refuser|décliner)",
     ),
     "es": (
-        r"\bno (?:puedo|podría|voy a|me es posible) (?:\w+ ){0,4}?(?:ayud|asist|proporcion|cumpl|ofrec|respond|cre|gener|escrib|dar)\w*",
+        r"\bno (?:puedo|podría|voy a|me es posible) (?:\w+ ){0,4}?(?:ayud|asist|proporcion|cumpl|ofrec|respond|crear|gener|escrib|dar)\w*",
         r"\b(?:debo|tengo que) (?:rechazar|declinar|negarme)",
     ),
     "it": (
-        r"\bnon posso (?:\w+ ){0,3}?(?:aiut|assist|forni|soddisf|rispond|cre|gener|scriv|offr)\w*",
+        r"\bnon posso (?:\w+ ){0,3}?(?:aiut|assist|forni|soddisf|rispond|crea|gener|scriv|offr)\w*",
         r"\bdevo (?:rifiutare|declinare|rifiutarmi)",
     ),
     "pt": (
-        r"\bnão (?:posso|consigo|vou) (?:\w+ ){0,3}?(?:ajud|auxili|fornec|atend|respond|cri|ger|escrev|oferec)\w*",
+        r"\bnão (?:posso|consigo|vou) (?:\w+ ){0,3}?(?:ajud|auxili|fornec|atend|respond|cria|ger|escrev|oferec)\w*",
         r"\b(?:devo|preciso|tenho que) (?:recusar|declinar)",
     ),
     "nl": (
