@@ -179,7 +179,7 @@ def test_a_json_list_is_read_across_the_edges_of_chunks(
         ("- &a [*a]\n", 1, "contains itself"),
         ("- a: !!python/object/apply:os.getcwd []\n", 1, "constructor"),
         ("[" * 5000, None, "nested"),
-        (b"- a: \xff\n", None, "UTF-8"),
+        (b"- a: \xff\n", 1, "UTF-8"),
         ("", None, "no examples"),
     ],
 )
