@@ -11,8 +11,9 @@ import pytest
 
 from judged import Human, Judged, fill, judged_run
 from ratchet import calibrations, codec, retests, sheets
-from ratchet.calibrations import Calibration, Status, corrected_difference, family_of, status
+from ratchet.calibrations import Calibration, Status, corrected_difference, status
 from ratchet.errors import PlanError
+from ratchet.families import family_of
 from ratchet.ports import Store
 from ratchet.records import Run, Score
 from ratchet.stats.lengths import length_effect
@@ -304,7 +305,7 @@ def test_labels_narrow_by_the_judge_and_below_30_stand_alone() -> None:
     assert with_judge.high - with_judge.low < 0.8 * (without.high - without.low)
     few = corrected_difference(*draw(rng, 1000, 20, (0.8, 0.7), (0.05, 0.05)))
     assert few is not None
-    assert "human labels only" in few.method
+    assert "people's labels only" in few.method
     assert "uncalibrated" in (few.note or "")
 
 
@@ -315,4 +316,4 @@ def test_one_labelled_pair_corrects_nothing_and_all_labelled_need_no_judge() -> 
     found = corrected_difference(judge, human)
     assert found is not None
     assert found.estimate == pytest.approx((human[1] - human[0]).mean())
-    assert "every example labelled" in found.method
+    assert found.method.endswith("people's labels")

@@ -25,9 +25,9 @@ from ratchet.ports import Chunk, Endpoint, Request, Store
 from ratchet.progress import Progress
 from ratchet.records import Extraction, Limits, Price, Prompt, Run, Score, Task, Trace, Variant
 from ratchet.runs import Options
-from ratchet.scores import scorer
 from ratchet.scorers.text import exact_match
-from ratchet.simulated.server import SimulatedServer, serve_in_thread
+from ratchet.scores import scorer
+from ratchet.simulated.server import serve_in_thread
 from ratchet.stores import open_store
 
 PRICE = Price(input_usd_per_mtok=10.0, output_usd_per_mtok=100.0)
@@ -52,7 +52,9 @@ def task(count: int = 10, **changes: Any) -> Task:
 
 
 def model(name: str = "instant", **changes: Any) -> Variant:
-    return Variant(model=f"openai/{name}", prompt="Answer: {question}", params={"max_tokens": 50}).replace(**changes)
+    return Variant(model=f"openai/{name}", prompt="Answer: {question}", params={"max_tokens": 50}).replace(
+        **changes
+    )
 
 
 def state_of(store: Store, run: Run) -> tuple[str, str]:
@@ -61,7 +63,9 @@ def state_of(store: Store, run: Run) -> tuple[str, str]:
 
 
 def each_once(store: Store, run: Run, count: int) -> bool:
-    return Counter(row.example_id for row in store.rows(run.id) if row.arm) == {f"q{i}": 1 for i in range(count)}
+    return Counter(row.example_id for row in store.rows(run.id) if row.arm) == {
+        f"q{i}": 1 for i in range(count)
+    }
 
 
 def number(row: dict[str, str]) -> str:
@@ -86,7 +90,11 @@ def test_a_run_stopped_from_another_thread_is_resumed_without_a_lost_row(
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url("openai"))
         options = Options(concurrency=in_flight)
         arms = {"a": model("steady")}
-        run = asyncio.run(runs.arun(task(count), arms, options=options, store=store, on_progress=stop_after_ten, control=control))
+        run = asyncio.run(
+            runs.arun(
+                task(count), arms, options=options, store=store, on_progress=stop_after_ten, control=control
+            )
+        )
         kept = len(list(store.rows(run.id)))
         assert state_of(store, run) == ("stopped", "interrupted")
         assert 10 <= kept < count
@@ -106,7 +114,9 @@ def test_a_stop_asked_before_the_run_is_under_way_counts(store: Store) -> None:
     assert list(store.rows(run.id)) == []
 
 
-def test_a_refused_call_is_left_to_the_resume_once_somebody_asked_to_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_call_is_left_to_the_resume_once_somebody_asked_to_stop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control = Control()
 
     def stop_when_waiting(progress: Progress) -> None:
@@ -115,7 +125,9 @@ def test_a_refused_call_is_left_to_the_resume_once_somebody_asked_to_stop(store:
 
     with serve_in_thread(faults=["429:first=2,retry=seconds,after=60"]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url("openai"))
-        run = asyncio.run(runs.arun(task(4), {"a": model()}, store=store, on_progress=stop_when_waiting, control=control))
+        run = asyncio.run(
+            runs.arun(task(4), {"a": model()}, store=store, on_progress=stop_when_waiting, control=control)
+        )
         assert state_of(store, run)[0] == "stopped"
         assert all(row.error_kind is None for row in store.rows(run.id))
         runs.run(task(4), {"a": model()}, options=Options(resume=run.id), store=store)
@@ -131,7 +143,9 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(project: Path) 
     with serve_in_thread(profiles=["steady=ttft_s=0.02~0.04"]) as server:
         environment = {**os.environ, "OPENAI_BASE_URL": server.base_url("openai")}
         command = [sys.executable, "-m", "ratchet", "run", "--json", "-j", "4"]
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         while process.poll() is None and server.stats().answered < 20:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -151,7 +165,7 @@ def test_scores_that_an_interrupted_run_did_not_get_to_are_made_up_on_resume(sto
 
     @scorer
     async def patient(trace: Trace) -> bool:
-        while not hold.is_set():
+        while not hold.is_set():  # noqa: ASYNC110 - set from another loop
             await asyncio.sleep(0.01)
         return True
 
@@ -167,7 +181,10 @@ def test_scores_that_an_interrupted_run_did_not_get_to_are_made_up_on_resume(sto
     assert Counter(score.name for score in store.scores(run.id)) == {"exact_match": 6}
     hold.set()
     runs.run(slow, arms, options=Options(resume=run.id), store=store)
-    assert Counter((score.name, score.value) for score in store.scores(run.id, history=True)) == {("exact_match", True): 6, ("patient", True): 6}
+    assert Counter((score.name, score.value) for score in store.scores(run.id, history=True)) == {
+        ("exact_match", True): 6,
+        ("patient", True): 6,
+    }
     assert state_of(store, run) == ("finished", "")
 
 
@@ -219,7 +236,9 @@ def test_a_store_that_gives_way_stops_the_run_and_loses_nothing_it_had(store: St
     assert len(CALLED) < 200, "nothing more is started"
     resumed = runs.run(judged, arms, options=Options(resume=row.id), store=store)
     assert each_once(store, resumed, 200)
-    assert Counter(score.trace_id for score in store.scores(resumed.id)) == {r.id: 1 for r in store.rows(resumed.id)}
+    assert Counter(score.trace_id for score in store.scores(resumed.id)) == {
+        r.id: 1 for r in store.rows(resumed.id)
+    }
 
 
 def test_a_store_that_is_closed_under_a_run_is_an_error_of_ours(store: Store) -> None:
@@ -232,7 +251,13 @@ def test_a_store_that_is_closed_under_a_run_is_an_error_of_ours(store: Store) ->
         return number(row)
 
     with pytest.raises(StoreError):
-        runs.run(task(400), {"a": Variant(target=slowly)}, options=Options(concurrency=2), store=store, on_progress=close)
+        runs.run(
+            task(400),
+            {"a": Variant(target=slowly)},
+            options=Options(concurrency=2),
+            store=store,
+            on_progress=close,
+        )
 
 
 # --- slots --------------------------------------------------------------------------------------------------
@@ -247,31 +272,44 @@ def test_scorers_that_take_long_hold_no_slot(store: Store) -> None:
 
     @scorer
     async def waits_for_all(trace: Trace) -> bool:
-        while len(answered) < 20:
+        while len(answered) < 20:  # noqa: ASYNC110 - set from a thread
             await asyncio.sleep(0.005)
         return True
 
-    run = runs.run(task(20, scorers=(waits_for_all,)), {"a": Variant(target=answer)}, options=Options(concurrency=1), store=store)
+    run = runs.run(
+        task(20, scorers=(waits_for_all,)),
+        {"a": Variant(target=answer)},
+        options=Options(concurrency=1),
+        store=store,
+    )
     assert [score.value for score in store.scores(run.id)] == [True] * 20
 
 
 @scorer
 async def asks(trace: Trace, *, ask: Any) -> bool:
-    judge = Variant(model="openai/steady", prompt=Prompt(messages=({"role": "user", "content": "Is it good? {answer}"},)))
+    judge = Variant(
+        model="openai/steady", prompt=Prompt(messages=({"role": "user", "content": "Is it good? {answer}"},))
+    )
     found = await ask(judge, {"answer": trace.answer}, judged=trace)
     return found.error is None
 
 
-def test_calls_of_judges_are_in_flight_under_the_same_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_of_judges_are_in_flight_under_the_same_limit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve_in_thread(profiles=["steady=ttft_s=0.005~0.01"]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url("openai"))
-        run = runs.run(task(40, scorers=(asks,)), {"a": model("steady")}, options=Options(concurrency=3), store=store)
+        run = runs.run(
+            task(40, scorers=(asks,)), {"a": model("steady")}, options=Options(concurrency=3), store=store
+        )
         assert server.stats().requests == 80
         assert server.stats().peak_in_flight <= 3
     assert [score.value for score in store.scores(run.id)] == [True] * 40
 
 
-def test_one_held_back_arm_lets_the_other_run_ahead_only_so_far(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_held_back_arm_lets_the_other_run_ahead_only_so_far(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "MOST_WAITING", 25)
     control = Control()
     ahead: list[int] = []
@@ -305,13 +343,17 @@ def test_attempts_that_were_billed_and_failed_count_against_the_budget(
     for trace in store.traces(run.id):
         dollars += trace.cost_usd or 0.0
         for span in trace.spans:
-            tokens += span.attributes.get("gen_ai.usage.input_tokens", 0) + span.attributes.get("gen_ai.usage.output_tokens", 0)
-    assert 0 < tokens
+            tokens += span.attributes.get("gen_ai.usage.input_tokens", 0) + span.attributes.get(
+                "gen_ai.usage.output_tokens", 0
+            )
+    assert tokens > 0
     assert tokens <= (budget.tokens or 10**9)
     assert dollars <= (budget.usd or 10**9)
 
 
-def test_answers_from_the_cache_wait_for_no_rate_limit_and_report_no_retries(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_from_the_cache_wait_for_no_rate_limit_and_report_no_retries(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve_in_thread(faults=["500:first=2"]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url("openai"))
         first = runs.run(task(30), {"a": model()}, store=store)
@@ -343,7 +385,9 @@ def test_a_file_of_recorded_answers_is_read_anew(store: Store, project: Path) ->
     for word in ("first", "second"):
         lines = ({"id": f"q{i}", "output": word, "latency_s": 1.5} for i in range(2))
         (project / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        run = runs.run(task(2), {"a": Variant(model="recorded/answers.jsonl", prompt="{question}")}, store=store)
+        run = runs.run(
+            task(2), {"a": Variant(model="recorded/answers.jsonl", prompt="{question}")}, store=store
+        )
         assert {(trace.output, trace.latency_s) for trace in store.traces(run.id)} == {(word, 1.5)}
 
 
@@ -360,12 +404,17 @@ class Whose:
 def test_two_arms_at_one_endpoint_keep_their_own_keys(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_OF_A", "key-a")
     monkeypatch.setenv("KEY_OF_B", "key-b")
-    arms = {name: Variant(model=f"{__name__}:Whose/x", prompt="{question}", api_key_env=f"KEY_OF_{name.upper()}") for name in "ab"}
+    arms = {
+        name: Variant(model=f"{__name__}:Whose/x", prompt="{question}", api_key_env=f"KEY_OF_{name.upper()}")
+        for name in "ab"
+    }
     run = runs.run(task(3), arms, store=store)
     assert {(trace.arm, trace.output) for trace in store.traces(run.id)} == {("a", "a"), ("b", "b")}
 
 
-def test_what_could_not_be_extracted_before_does_not_stick_to_a_cached_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_extracted_before_does_not_stick_to_a_cached_answer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve_in_thread() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url("openai"))
         strict = task(3, extraction=Extraction(kind="json_key", args={"key": "answer"}))
@@ -408,43 +457,77 @@ ERRORS: list[Callable[[], BaseException]] = [
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("make", ERRORS, ids=lambda make: type(make()).__name__)
-def test_whatever_a_users_function_raises_becomes_a_failed_answer(store: Store, make: Callable[[], BaseException], is_async: bool) -> None:
-    run = runs.run(task(3), {"a": Variant(target=raising(make, is_async=is_async)), "b": Variant(target=number)}, store=store)
+def test_whatever_a_users_function_raises_becomes_a_failed_answer(
+    store: Store, make: Callable[[], BaseException], is_async: bool
+) -> None:
+    run = runs.run(
+        task(3),
+        {"a": Variant(target=raising(make, is_async=is_async)), "b": Variant(target=number)},
+        store=store,
+    )
     kinds = Counter((row.arm, row.error_kind) for row in store.rows(run.id))
     assert kinds == {("a", "function"): 3, ("b", None): 3}
     assert state_of(store, run) == ("finished", "")
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("make", [make for make in ERRORS if make is not asyncio.CancelledError], ids=lambda make: type(make()).__name__)
-def test_whatever_a_users_scorer_raises_is_a_none_with_its_reason(store: Store, make: Callable[[], BaseException], is_async: bool) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [make for make in ERRORS if make is not asyncio.CancelledError],
+    ids=lambda make: type(make()).__name__,
+)
+def test_whatever_a_users_scorer_raises_is_a_none_with_its_reason(
+    store: Store, make: Callable[[], BaseException], is_async: bool
+) -> None:
     own = scorer(raising(make, is_async=is_async))
     run = runs.run(task(3, scorers=(own, exact_match)), {"a": Variant(target=number)}, store=store)
     found = list(store.scores(run.id))
-    assert Counter((score.name == "exact_match", score.value) for score in found) == {(True, True): 3, (False, None): 3}
+    assert Counter((score.name == "exact_match", score.value) for score in found) == {
+        (True, True): 3,
+        (False, None): 3,
+    }
     assert all(score.reason for score in found if score.value is None)
     assert state_of(store, run) == ("finished", "")
 
 
-@pytest.mark.xfail(strict=True, reason="a scorer that cancels itself leaves no Score: the engine takes it for a dropped run")
+@pytest.mark.xfail(
+    strict=True, reason="a scorer that cancels itself leaves no Score: the engine takes it for a dropped run"
+)
 def test_a_scorer_that_cancels_itself_is_a_none_with_its_reason(store: Store) -> None:
     own = scorer(raising(asyncio.CancelledError, is_async=True))
     run = runs.run(task(3, scorers=(own,)), {"a": Variant(target=number)}, store=store)
     assert len(list(store.scores(run.id))) == 3
 
 
-@pytest.mark.parametrize("make", [make for make in ERRORS if make is not asyncio.CancelledError], ids=lambda make: type(make()).__name__)
-def test_whatever_a_users_inline_scorer_raises_is_a_none_with_its_reason(store: Store, make: Callable[[], BaseException]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [make for make in ERRORS if make is not asyncio.CancelledError],
+    ids=lambda make: type(make()).__name__,
+)
+def test_whatever_a_users_inline_scorer_raises_is_a_none_with_its_reason(
+    store: Store, make: Callable[[], BaseException]
+) -> None:
     own = scorer(inline=True)(raising(make, is_async=False))
     run = runs.run(task(3, scorers=(own,)), {"a": Variant(target=number)}, store=store)
     assert [score.value for score in store.scores(run.id)] == [None] * 3
 
 
-@pytest.mark.parametrize("code", ["raise ValueError('no')", "raise SystemExit(0)", "return float('nan')", "return object()", "return None"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ValueError('no')",
+        "raise SystemExit(0)",
+        "return float('nan')",
+        "return object()",
+        "return None",
+    ],
+)
 def test_whatever_a_users_extraction_does_the_row_is_kept(store: Store, project: Path, code: str) -> None:
     name = "own_" + re.sub(r"\W", "_", code)
     (project / f"{name}.py").write_text(f"def take(output):\n    {code}\n")
-    run = runs.run(task(3, extraction=Extraction(kind=f"{name}:take")), {"a": Variant(target=number)}, store=store)
+    run = runs.run(
+        task(3, extraction=Extraction(kind=f"{name}:take")), {"a": Variant(target=number)}, store=store
+    )
     assert each_once(store, run, 3)
     assert state_of(store, run) == ("finished", "")
     assert all(row.error_kind is None for row in store.rows(run.id))

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from ratchet import measures
 from ratchet.errors import StatisticsError, UnknownNameError
@@ -134,3 +138,88 @@ def test_facts_of_a_trace_are_read_by_the_names_that_checks_use() -> None:
     ]
     with pytest.raises(UnknownNameError, match="Did you mean 'latency_s'"):
         measures.fact("latency", row)
+
+
+REPEATS = {
+    "a": ["yes", "yes", "no"],
+    "b": ["x", "x", "x"],
+    "c": [None, None, "x"],
+    "d": [{"k": 1}, {"k": 1.0}, [1]],
+}
+
+
+def test_stability_is_the_share_of_pairs_of_repeats_that_agree() -> None:
+    assert measures.stability_by_example(REPEATS) == pytest.approx(
+        {"a": 1 / 3, "b": 1.0, "c": 0.0, "d": 1 / 3}
+    )
+    assert list(measures.stability_by_example(dict(reversed(REPEATS.items())))) == ["d", "c", "b", "a"]
+    assert measures.stability_by_example({}) == {}
+    assert measures.stability_by_example({"a": ["1", 1]}) == {"a": 0.0}
+
+
+def test_one_repeat_says_nothing_of_stability() -> None:
+    for by_example in (measures.stability_by_example, measures.similarity_by_example):
+        with pytest.raises(StatisticsError, match=r"example 'b' has 1 answers.*\(repeats: 5\)"):
+            by_example({"a": ["x", "y"], "b": ["x"]})
+
+
+def test_similarity_is_the_mean_over_pairs_of_repeats() -> None:
+    found = measures.similarity_by_example(
+        {"a": ["kitten", "sitten", "sitten"], "b": ["x", "x"], "c": ["x", None]}
+    )
+    assert found == pytest.approx({"a": (1 + 2 * (1 - 1 / 6)) / 3, "b": 1.0, "c": 0.0})
+
+
+def test_similarity_of_embedded_texts_is_their_cosine() -> None:
+    from ratchet.embeddings import NGrams, cosine
+
+    texts = ["refund the order", "refund my order", "a poem"]
+    values: dict[str, list[Any]] = {"a": [*texts], "b": [{"k": 1}, {"k": 1}], "c": [None, None]}
+    vectors = asyncio.run(measures.embed_texts(values, NGrams()))
+    found = measures.similarity_by_example(values, vectors)
+    pairs = [
+        cosine(np.asarray(vectors[x]), np.asarray(vectors[y])) for x, y in itertools.combinations(texts, 2)
+    ]
+    assert found == pytest.approx({"a": sum(pairs) / 3, "b": 1.0, "c": 0.0})
+    opposite = {"x": [1.0, 0.0], "y": [-1.0, 0.0]}
+    assert measures.similarity_by_example({"a": ["x", "y"]}, opposite) == {"a": 0.0}
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=3),
+        st.lists(st.sampled_from(["a", "b", "ab", None, 1, True]), min_size=2, max_size=6),
+        max_size=5,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_stability_lies_between_0_and_1_and_does_not_depend_on_the_order(
+    values: dict[str, list[Any]],
+) -> None:
+    turned = {example: list(reversed(repeats)) for example, repeats in values.items()}
+    for by_example in (measures.stability_by_example, measures.similarity_by_example):
+        found = by_example(values)
+        assert all(0 <= value <= 1 for value in found.values())
+        assert by_example(turned) == pytest.approx(found)
+
+
+def test_measures_over_repeats_and_groups() -> None:
+    texts = of("yes", "yes", "no", "no")
+    options = Options(examples=["a", "a", "b", "b"])
+    assert measure("stability", texts, options) == 1.0
+    assert measure("flip_rate", of("yes", "no", "x", "x"), options) == 0.5
+    assert measure("similarity", of("kitten", "sitten", "x", "x"), options) == pytest.approx(1 - 1 / 12)
+    passes = of(True, False, False, False)
+    assert measure("pass_at_k", passes, Options(examples=options.examples, k=2)) == 0.5
+    assert measure("pass_hat_k", passes, Options(examples=options.examples, k=1)) == 0.25
+    assert [measure(name, passes, options) for name in ("worst", "group_mean", "best")] == [0.0, 0.25, 0.5]
+
+
+def test_worst_and_best_are_of_groups_where_they_are_known() -> None:
+    passes = of(True, False, True, None)
+    options = Options(examples=["1", "2", "3", "4"], groups=["p", "p", "q", "q"])
+    assert [measure(name, passes, options) for name in ("worst", "group_mean", "best")] == [0.5, 0.75, 1.0]
+    with pytest.raises(StatisticsError, match="1 groups"):
+        measure("worst", passes, Options(groups=["p"]))
+    with pytest.raises(StatisticsError, match="over repeats"):
+        measure("stability", passes)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice, permutations
+from itertools import islice, pairwise, permutations
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_every_order_of_the_arms_is_equally_likely(arms: list[str]) -> None:
 
 def test_orders_of_neighbours_are_independent() -> None:
     firsts = [order(["a", "b"], f"0/q{i}/0")[0] == "a" for i in range(6000)]
-    repeats = sum(x == y for x, y in zip(firsts, firsts[1:], strict=False))
+    repeats = sum(x == y for x, y in pairwise(firsts))
     assert 2800 < repeats < 3200
     by_repeat = [order(["a", "b"], f"0/q{i}/0") == order(["a", "b"], f"0/q{i}/1") for i in range(6000)]
     assert 2800 < sum(by_repeat) < 3200

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ratchet import codec, summaries
+from ratchet import codec
 from ratchet.cli.tables import cell_width, render_summary
 from ratchet.ports import Store
 from ratchet.records import Dataset, Failure, Run, Score, Task, Trace, Variant
@@ -32,7 +32,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def trace(example: str, arm: str | None = "a", **facts: Any) -> Trace:
-    return Trace(id=codec.new_id(), run_id=RUN.id, arm=arm, example_id=example, output="x", answer="x", **facts)
+    return Trace(
+        id=codec.new_id(), run_id=RUN.id, arm=arm, example_id=example, output="x", answer="x", **facts
+    )
 
 
 def score(of: Trace, value: Any, name: str = "right", **more: Any) -> Score:
@@ -49,7 +51,14 @@ def right(summary: Summary, arm: str = "a") -> ScoreSummary:
 
 
 def test_a_rate_averages_repeats_before_examples(store: Store) -> None:
-    rows = [trace("1", repeat=0), trace("1", repeat=1), trace("2", repeat=0), trace("2", repeat=1), trace("3"), trace("3", repeat=1)]
+    rows = [
+        trace("1", repeat=0),
+        trace("1", repeat=1),
+        trace("2", repeat=0),
+        trace("2", repeat=1),
+        trace("3"),
+        trace("3", repeat=1),
+    ]
     passed = [True, True, True, False, False, False]
     found = right(summary_of(store, *rows, *(score(r, p) for r, p in zip(rows, passed, strict=True))))
     assert found.kind == "rate"
@@ -95,7 +104,7 @@ def test_an_answer_that_failed_is_a_fail_and_one_that_a_scorer_gave_up_on_is_not
     assert found.estimate is not None
     assert (found.estimate.value, found.estimate.n) == (0.25, 4)
     assert (found.scored, found.unscored) == (1, 4)
-    assert found.reasons["ZeroDivisionError"] == 1
+    assert len(found.reasons) == 3, "the most frequent only"
 
 
 def test_an_arm_whose_every_call_failed_has_a_rate_of_zero(store: Store) -> None:
@@ -115,7 +124,18 @@ def test_the_newest_score_counts_and_scores_of_other_arms_do_not(store: Store) -
 
 
 def test_facts_of_an_arm_are_the_sums_and_quantiles_of_its_rows(store: Store) -> None:
-    rows = [trace(str(i), cost_usd=0.01 * (i + 1), input_tokens=100, output_tokens=10, latency_s=float(i + 1), ttft_s=0.5, attempts=1 + (i == 0)) for i in range(4)]
+    rows = [
+        trace(
+            str(i),
+            cost_usd=0.01 * (i + 1),
+            input_tokens=100,
+            output_tokens=10,
+            latency_s=float(i + 1),
+            ttft_s=0.5,
+            attempts=1 + (i == 0),
+        )
+        for i in range(4)
+    ]
     rows += [
         trace("5", error=Failure(kind="timeout", message=""), latency_s=None, cost_usd=None, attempts=3),
         trace("6", cached=True, latency_s=None, cost_usd=0.5, attempts=0),
@@ -124,7 +144,14 @@ def test_facts_of_an_arm_are_the_sums_and_quantiles_of_its_rows(store: Store) ->
     ]
     summary = summary_of(store, *rows)
     arm = summary.arms["a"]
-    assert (arm.rows, arm.examples, arm.failed, dict(arm.errors), arm.cached, arm.retried) == (7, 7, 1, {"timeout": 1}, 1, 3)
+    assert (arm.rows, arm.examples, arm.failed, dict(arm.errors), arm.cached, arm.retried) == (
+        7,
+        7,
+        1,
+        {"timeout": 1},
+        1,
+        3,
+    )
     assert arm.cost_usd == pytest.approx(0.6)
     assert arm.unpriced == 1
     assert arm.cost_per_call_usd is not None
@@ -142,7 +169,12 @@ def test_facts_of_an_arm_are_the_sums_and_quantiles_of_its_rows(store: Store) ->
 
 
 def test_the_worst_rows_are_the_failed_ones_then_those_that_missed_most(store: Store) -> None:
-    failed, two, one, none = trace("failed", error=Failure(kind="server", message="")), trace("two"), trace("one"), trace("none")
+    failed, two, one, none = (
+        trace("failed", error=Failure(kind="server", message="")),
+        trace("two"),
+        trace("one"),
+        trace("none"),
+    )
     scores = [score(row, value, name) for row, pair in ((two, (False, False)), (one, (True, False)), (none, (True, True)))
               for name, value in zip(("right", "brief"), pair, strict=True)]  # fmt: skip
     summary = summary_of(store, none, one, two, failed, *scores, score(failed, None, reason="no answer"))
@@ -157,7 +189,10 @@ def test_the_worst_rows_are_the_failed_ones_then_those_that_missed_most(store: S
 def test_labels_have_a_table_reckoned_by_hand(store: Store) -> None:
     pairs = [("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("dog", "dog"), ("cat", "dog")]
     rows = [trace(str(i)) for i in range(5)]
-    scores = [score(r, got == want, metadata={"predicted": got, "expected": want}) for r, (got, want) in zip(rows, pairs, strict=True)]
+    scores = [
+        score(r, got == want, metadata={"predicted": got, "expected": want})
+        for r, (got, want) in zip(rows, pairs, strict=True)
+    ]
     found = right(summary_of(store, *rows, *scores))
     table = {row.label: row for row in found.by_label}
     assert (table["cat"].support, table["cat"].tp, table["cat"].fp, table["cat"].fn) == (1, 1, 2, 0)
@@ -172,12 +207,20 @@ def test_scores_that_are_labels_are_counted(store: Store) -> None:
     rows = [trace(str(i)) for i in range(4)]
     values = ["good", "bad", "good", frozenset({"b", "a"})]
     found = right(summary_of(store, *rows, *(score(r, v) for r, v in zip(rows, values, strict=True))))
-    assert (found.kind, found.estimate, dict(found.counts)) == ("labels", None, {"good": 2, "bad": 1, "a, b": 1})
+    assert (found.kind, found.estimate, dict(found.counts)) == (
+        "labels",
+        None,
+        {"good": 2, "bad": 1, "a, b": 1},
+    )
 
 
 def test_a_run_without_a_row_is_a_summary_too(store: Store) -> None:
     summary = summarise(RUN, store)
-    assert (summary.arms["a"].rows, summary.arms["a"].cost_usd, dict(summary.arms["a"].latency_s)) == (0, None, {})
+    assert (summary.arms["a"].rows, summary.arms["a"].cost_usd, dict(summary.arms["a"].latency_s)) == (
+        0,
+        None,
+        {},
+    )
     json.loads(codec.pretty(summary))
     render_summary(summary)
 
@@ -188,12 +231,29 @@ FACTS = st.fixed_dictionaries({
     "group": st.none() | st.sampled_from("gh"), "repeat": st.integers(0, 2), "attempts": st.integers(0, 5), "cached": st.booleans(),
     "error": st.none() | st.just(Failure(kind="server", message="x")),
 })  # fmt: skip
-VALUES = st.none() | st.booleans() | st.floats(-1e6, 1e6) | st.sampled_from(["x", "日本", "\x1b[31m"]) | st.just(frozenset({"a"}))
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.floats(-1e6, 1e6)
+    | st.sampled_from(["x", "日本", "\x1b[31m"])
+    | st.just(frozenset({"a"}))
+)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("1234"), FACTS, st.lists(VALUES, max_size=2)), max_size=8))
-def test_whatever_the_rows_hold_the_summary_is_json_without_nan_and_fits_eighty_columns(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("1234"), FACTS, st.lists(VALUES, max_size=2)),
+        max_size=8,
+    )
+)
+def test_whatever_the_rows_hold_the_summary_is_json_without_nan_and_fits_eighty_columns(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
+) -> None:
     store = open_store(tmp_path_factory.mktemp("store") / "runs.db")
     store.save_run(RUN)
     records: list[Trace | Score] = []

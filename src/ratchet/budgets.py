@@ -84,13 +84,19 @@ def _dearest(price: Price | None) -> Price | None:
     """The price with every token at its dearest rate, for an upper bound."""
     if price is None:
         return None
-    rates_in = (price.input_usd_per_mtok, price.cached_usd_per_mtok or 0.0, price.cache_write_usd_per_mtok or 0.0)
+    rates_in = (
+        price.input_usd_per_mtok,
+        price.cached_usd_per_mtok or 0.0,
+        price.cache_write_usd_per_mtok or 0.0,
+    )
     rates_out = (price.output_usd_per_mtok, price.reasoning_usd_per_mtok or 0.0)
     above = _dearest(price.above)
     if above is not None:
         rates_in, rates_out = (*rates_in, above.input_usd_per_mtok), (*rates_out, above.output_usd_per_mtok)
     request_usd = max(price.request_usd, above.request_usd if above else 0.0)
-    return Price(input_usd_per_mtok=max(rates_in), output_usd_per_mtok=max(rates_out), request_usd=request_usd)
+    return Price(
+        input_usd_per_mtok=max(rates_in), output_usd_per_mtok=max(rates_out), request_usd=request_usd
+    )
 
 
 def likely_tokens(request: Request) -> tuple[int, int]:

@@ -6,7 +6,6 @@ prediction-powered inference puts them into the interval that decides.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,16 +17,20 @@ from numpy.typing import ArrayLike
 from ratchet import codec, scores, sheets
 from ratchet.agreements import LEVEL, ArmAgreement, Estimate, between, compare, mean_of, number_of, text_of
 from ratchet.errors import PlanError
+from ratchet.families import family_of
 from ratchet.ports import Store, TraceRow
 from ratchet.records import Json, Run, Score, Scorer, ScoreValue, Variant
-from ratchet.stats.correction import MIN_LABELS, ppi_difference
+from ratchet.stats.correction import MIN_LABELS, ppi_difference, ppi_mean
 from ratchet.stats.intervals import Alternative, Interval
 from ratchet.stats.lengths import LengthEffect, length_effect
 from ratchet.stats.means import t_p
-from ratchet.stats.paired import paired_difference
+from ratchet.stats.paired import mean_interval, paired_difference
 
 MAX_KEPT = 200
+BY_PEOPLE = "people's labels"
+"""Stands in the method of an interval that rests on labels alone."""
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,22 +317,6 @@ def _disagreements(items: Sequence[_Item]) -> tuple[Disagreement, ...]:
     return tuple(made for *_, made in sorted(found, key=lambda f: f[:3])[:MAX_KEPT])
 
 
-_FAMILIES = (
-    ("OpenAI", r"gpt|chatgpt|\bo[134]\b|davinci"), ("Anthropic", r"claude"), ("Google", r"gemini|gemma|palm"),
-    ("Meta", r"llama"), ("Mistral", r"mistral|mixtral|codestral|magistral|ministral"), ("Qwen", r"qwen|qwq"),
-    ("DeepSeek", r"deepseek"), ("Cohere", r"command-|cohere"), ("xAI", r"grok"), ("Microsoft", r"\bphi-"),
-    ("Amazon", r"\bnova-|titan"), ("Zhipu", r"\bglm"), ("Moonshot", r"kimi"),
-)  # fmt: skip
-
-
-def family_of(model: str | None) -> str | None:
-    """Who trained this model, by its name; its own name where that says nothing; None without a model."""
-    if not model:
-        return None
-    name = model.partition("/")[2] or model
-    return next((family for family, pattern in _FAMILIES if re.search(pattern, name.casefold())), name)
-
-
 def _warnings(found: Calibration, run: Run) -> list[str]:
     warnings: list[str] = []
     if found.pairs < MIN_LABELS:
@@ -430,40 +417,26 @@ def corrected_difference(
     """
     before, after = (np.asarray(side, dtype=np.float64) for side in judged)
     said_before, said_after = (np.asarray(side, dtype=np.float64) for side in human)
-    scored = np.isfinite(before) & np.isfinite(after)
-    labelled = scored & np.isfinite(said_before) & np.isfinite(said_after)
-    rest = scored & ~labelled
-    n = int(labelled.sum())
-    if n < 2:
+    chosen = _chosen(before + after, said_before + said_after, groups)
+    if chosen is None:
         return None
-    owners = None if groups is None else list(groups)
-
-    def units(chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> list[Hashable] | None:
-        return None if owners is None else [owners[i] for i in np.flatnonzero(chosen)]
-
-    if n < MIN_LABELS or not rest.any():
+    own, rest = chosen.labelled, chosen.rest
+    if chosen.by_people_alone:
         found = paired_difference(
-            said_before[labelled],
-            said_after[labelled],
-            groups=units(labelled),
+            said_before[own],
+            said_after[own],
+            groups=chosen.own,
             level=level,
             null=null,
             alternative=alternative,
         )
-        if not rest.any():
-            return replace(found, method=f"{found.method}, every example labelled by people")
-        return replace(
-            found,
-            method=f"{found.method}, human labels only",
-            n_rows=int(scored.sum()),
-            note=f"only {n} labelled examples (at least {MIN_LABELS} needed): the judge is uncalibrated and was not used",
-        )
+        return chosen.told(found)
     found = ppi_difference(
-        (said_before[labelled], said_after[labelled]),
-        (before[labelled], after[labelled]),
+        (said_before[own], said_after[own]),
+        (before[own], after[own]),
         (before[rest], after[rest]),
-        groups=units(labelled),
-        unlabelled_groups=units(rest),
+        groups=chosen.own,
+        unlabelled_groups=chosen.others,
         level=level,
         null=null,
     )
@@ -471,3 +444,68 @@ def corrected_difference(
         return found
     centre = (found.low + found.high) / 2.0
     return replace(found, p=t_p(centre, found.se, found.df, null, alternative), alternative=alternative)
+
+
+def corrected_mean(
+    judged: ArrayLike,
+    human: ArrayLike,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    level: float = 0.90,
+    null: float = 0.0,
+) -> Interval | None:
+    """The mean that people would find on one arm, as `corrected_difference` finds the difference of two."""
+    values, said = np.asarray(judged, dtype=np.float64), np.asarray(human, dtype=np.float64)
+    chosen = _chosen(values, said, groups)
+    if chosen is None:
+        return None
+    own, rest = chosen.labelled, chosen.rest
+    if chosen.by_people_alone:
+        return chosen.told(mean_interval(said[own], groups=chosen.own, level=level))
+    return ppi_mean(
+        said[own],
+        values[own],
+        values[rest],
+        groups=chosen.own,
+        unlabelled_groups=chosen.others,
+        level=level,
+        null=null,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which examples people labelled, and which only the judge scored."""
+
+    labelled: Bools
+    rest: Bools
+    own: list[Hashable] | None
+    others: list[Hashable] | None
+
+    @property
+    def by_people_alone(self) -> bool:
+        return int(self.labelled.sum()) < MIN_LABELS or not self.rest.any()
+
+    def told(self, found: Interval) -> Interval:
+        """The interval of labels alone, saying so."""
+        if not self.rest.any():
+            return replace(found, method=f"{found.method}, {BY_PEOPLE}")
+        return replace(
+            found,
+            method=f"{found.method}, {BY_PEOPLE} only",
+            note=f"only {int(self.labelled.sum())} labelled examples (at least {MIN_LABELS} needed): the judge is "
+            "uncalibrated and was not used",
+        )
+
+
+def _chosen(judged: Floats, human: Floats, groups: Sequence[Hashable] | None) -> _Chosen | None:
+    scored = np.isfinite(judged)
+    labelled = scored & np.isfinite(human)
+    rest = scored & ~labelled
+    if labelled.sum() < 2:
+        return None
+    owners = None if groups is None else list(groups)
+    own, others = (
+        None if owners is None else [owners[i] for i in np.flatnonzero(side)] for side in (labelled, rest)
+    )
+    return _Chosen(labelled, rest, own, others)

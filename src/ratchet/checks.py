@@ -28,10 +28,18 @@ _DIMENSIONS: dict[str, Dimension] = {
     "stability": "stability",
     "error": "stability",
 }
-_LOWER_IS_BETTER = frozenset({"cost_usd", "input_tokens", "output_tokens", "ttft_s", "latency_s", "error"})
+_LOWER_IS_BETTER = frozenset(
+    {"cost_usd", "input_tokens", "output_tokens", "ttft_s", "latency_s", "error", "refused", "unparsable"}
+)
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "refused": ("fail", "as_scored"),
+    "unparsable": ("fail", "as_scored"),
+    "primary": ("all", "any"),
+}
+"""Kept in `Check.settings`: how refusals and answers without extraction count, and whether any primary may win."""
 _KEYS = frozenset(
     {"margin", "margin_pp", "ratio", "limit", "p", "measure", "label", "role", "dimension", "errors",
-     "max_error_share", "higher_is_better", "relative"}
+     "max_error_share", "higher_is_better", "relative", "k", "worst", *_CHOICES}
 )  # fmt: skip
 
 
@@ -111,6 +119,7 @@ def make(rule: Rule, metric: str | Scorer, settings: Mapping[str, Any]) -> Check
         "higher_is_better": settings.get("higher_is_better", name not in _LOWER_IS_BETTER),
         "errors": settings.get("errors", "fail"),
         "max_error_share": settings.get("max_error_share", 0.02),
+        "settings": _kept(rule, settings),
     }
     try:
         check = codec.decode(Check, fields)
@@ -118,7 +127,39 @@ def make(rule: Rule, metric: str | Scorer, settings: Mapping[str, Any]) -> Check
         raise ConfigError(f"{rule} {name}: {error}") from None
     if not 0 <= check.max_error_share <= 1:
         raise ConfigError(f"max_error_share is {check.max_error_share:g}, expected a share between 0 and 1")
+    _check_ratio(check, settings.get("ratio"))
     return check
+
+
+def _kept(rule: str, settings: Mapping[str, Any]) -> dict[str, Json]:
+    """The settings that have no field of their own."""
+    found: dict[str, Json] = {}
+    for key, allowed in _CHOICES.items():
+        if key in settings:
+            if settings[key] not in allowed:
+                raise ConfigError(f"{key} of {rule} is {settings[key]!r}, expected {' or '.join(allowed)}")
+            found[key] = settings[key]
+    k, worst = _number(rule, settings, "k"), _number(rule, settings, "worst")
+    if k is not None:
+        if k < 1 or k != int(k):
+            raise ConfigError(f"k of {rule} is {k:g}, expected a whole number of tries, 1 or more")
+        found["k"] = int(k)
+    if worst is not None:
+        found["worst"] = worst
+    return found
+
+
+def _check_ratio(check: Check, ratio: object) -> None:
+    """Refuse a ratio on the wrong side of 1: `no_worse: cost_usd, ratio: 0.9` would else allow 10 % more."""
+    if not isinstance(ratio, (int, float)) or check.margin == 0:
+        return
+    wants_more = check.higher_is_better == (check.rule == "better")
+    if (ratio > 1) != wants_more:
+        side = "above" if wants_more else "below"
+        better_is = "more" if check.higher_is_better else "less"
+        raise ConfigError(
+            f"ratio of {check.rule} {check.metric} is {ratio:g}, expected a number {side} 1: {better_is} is better here"
+        )
 
 
 def _margin(rule: str, settings: Mapping[str, Any]) -> tuple[float | None, Any]:

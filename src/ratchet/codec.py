@@ -308,7 +308,12 @@ def _union_decoder(args: tuple[Any, ...]) -> Decoder:
     def decode_union(value: Any, path: Place) -> Any:
         if value is None and optional:
             return None
-        if float in exact and type(value) in (int, float) and int not in exact:
+        if (
+            float in exact
+            and int not in exact
+            and isinstance(value, (int, float))
+            and type(value) is not bool
+        ):
             return _float(value, path)
         if type(value) in exact:
             return value
@@ -320,7 +325,8 @@ def _union_decoder(args: tuple[Any, ...]) -> Decoder:
                 if index == len(fitting) - 1:
                     raise
         names = " or ".join(_name(arg) for arg in options)
-        raise CodecError(f"{_short(value)}, expected {names}", path=path)
+        what = "nothing" if value is None else _short(value)
+        raise CodecError(f"{what}, expected {names}", path=path)
 
     return decode_union
 

@@ -319,8 +319,8 @@ def stability_by_example(values_by_example: Mapping[str, Sequence[Json]]) -> dic
     Raises:
         StatisticsError: An example has fewer than two repeats.
 
-    >>> stability_by_example({"a": ["yes", "yes", "no"], "b": ["x", None, "x"]})
-    {'a': 0.3333333333333333, 'b': 0.3333333333333333}
+    >>> stability_by_example({"a": ["yes", "yes", "no", "yes"], "b": ["x", None, "x", "x"]})
+    {'a': 0.5, 'b': 0.5}
     """
     from ratchet.stats.stability import repeat_flips_by_example
 

@@ -313,12 +313,19 @@ def _column(value: str | list[str] | None) -> str | tuple[str, ...] | None:
 
 
 def _extractions(project: Project, section: TaskSection, at: tuple[str | int, ...]) -> Any:
+    def extraction(spec: Any) -> Any:
+        found = extractions.resolve(spec)
+        extractions.compile(found, root=project.root)  # its errors are told here, with their place
+        return found
+
     whole = None
     if section.extract is not None:
-        (whole,) = _each(project, [section.extract], (*at, "extract"), extractions.resolve, indexed=False)
+        (whole,) = _each(project, [section.extract], (*at, "extract"), extraction, indexed=False)
     by_arm: dict[str, Any] = {}
     for arm, spec in section.arm_extract.items():
-        (by_arm[arm],) = _each(project, [spec], (*at, "arm_extract", arm), extractions.resolve, indexed=False)
+        if arm not in project.variants:
+            raise _unknown(project, "arm", arm, (*at, "arm_extract", arm))
+        (by_arm[arm],) = _each(project, [spec], (*at, "arm_extract", arm), extraction, indexed=False)
     return whole, by_arm
 
 

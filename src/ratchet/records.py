@@ -470,6 +470,12 @@ class CheckResult(_Record):
     unit: str = ""
     """"share" (0 to 1; differences are points), "usd", "s", "tokens", or "" for a score's own scale."""
 
+    def __str__(self) -> str:
+        ends = ", ".join("unbounded" if end is None else f"{end:.4g}" for end in (self.low, self.high))
+        found = "" if self.estimate is None else f" {self.estimate:.4g} [{ends}], n = {self.n:,}"
+        why = f" ({self.reason})" if self.reason else ""
+        return f"{self.check.rule} {self.check.metric}: {self.outcome}{found}{why}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(_Record):
@@ -491,7 +497,9 @@ class Verdict(_Record):
     created_at: float = 0.0
 
     def __str__(self) -> str:
-        return "\n".join((*self.reasons, *(f"Warning: {warning}" for warning in self.warnings)))
+        answer = f"{self.outcome.capitalize()}: {'; '.join(self.reasons)}"
+        warnings = (f"Warning: {warning}" for warning in self.warnings)
+        return "\n".join((answer, *(f"  {result}" for result in self.results), *warnings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

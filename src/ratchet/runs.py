@@ -8,12 +8,11 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from ratchet import codec, datasets, plans, providers, scores, stores
 from ratchet.driving import drive
 from ratchet.engine import Control, Engine
-from ratchet.errors import PlanError, RatchetError
+from ratchet.errors import PlanError, StoreError
 from ratchet.planning import (
     ArmPlan,
     Options,
@@ -28,7 +27,7 @@ from ratchet.planning import (
 )
 from ratchet.ports import Store
 from ratchet.progress import Progress
-from ratchet.records import Example, Run, Scorer, Task, Trace, Variant
+from ratchet.records import Example, Run, RunState, Scorer, Task, Trace, Variant
 from ratchet.workers import open_engine, reporting
 
 __all__ = [
@@ -119,12 +118,10 @@ async def execute(
     return run
 
 
-def _save_state(store: Store, run_id: str, state: Any, reason: str) -> None:
-    try:
+def _save_state(store: Store, run_id: str, state: RunState, reason: str) -> None:
+    # a store that just gave way would make us wait for its lock again, to say what the error says already
+    if not isinstance(sys.exception(), StoreError):
         store.set_run_state(run_id, state, reason)
-    except RatchetError:
-        if sys.exception() is None:  # a store that gave way has already said so
-            raise
 
 
 @asynccontextmanager

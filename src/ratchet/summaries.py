@@ -124,7 +124,7 @@ def summarise(run: Run, store: Store, *, worst: int = 5) -> Summary:
             rows.add(row)
     scored: dict[str, _Scores] = {}
     for score in store.scores(run.id):
-        if score.source in ("human", "user"):  # labels measure the judge; they are no column beside it
+        if score.source == "human":  # labels measure the judge; they are no column beside it
             continue
         scored.setdefault(score.name, _Scores(score.dimension)).add(score)
     rows.freeze()
@@ -297,9 +297,9 @@ def _arm(arm: str, rows: _Rows, code: int, scores: Mapping[str, ScoreSummary]) -
     priced = mine & ~np.isnan(cost)
     latency, ttft = rows.numbers["latency_s"], rows.numbers["ttft_s"]
     generating = latency - np.nan_to_num(ttft)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         speed = rows.numbers["output_tokens"] / generating
-    speed = speed[ok & (generating > 0) & (rows.numbers["output_tokens"] > 0)]
+    speed = speed[ok & (generating > 1e-9) & (rows.numbers["output_tokens"] > 0)]
     errors = Counter({rows.errors.values[c]: int(n) for c, n in _counted(rows.error[mine]) if c > 0})
     return ArmSummary(
         arm=arm,

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from judged import Judged, fill, judged_run
 from ratchet.cli.judge import judge
 from ratchet.errors import DatasetError, UnknownNameError
+from ratchet.simulated.answers import Answer, AnswerKey
+from ratchet.simulated.server import serve_in_thread
 from ratchet.stores import open_store
 
 
@@ -101,3 +103,25 @@ def test_wrong_use_is_told(judged: Judged, project: Path) -> None:
     (project / "labels.csv").write_text("item,label\nx-1,maybe\n")
     with pytest.raises(DatasetError, match=r"labels\.csv:2, column 'item': 'x-1'"):
         ratchet("calibrate", "import", "labels.csv", "--by", "ada")
+
+
+def test_pairs_are_judged_in_both_orders(judged: Judged, project: Path) -> None:
+    url = judged.server.base_url("openai")
+    (project / "pairs.txt").write_text("FIRST {first}\nSECOND {second}\n{verdict_format}")
+    before = judged.server.stats().requests
+    said, status = ratchet("pairwise", "-m", "openai/instant", "--base-url", url, "-p", "pairs.txt")
+    assert status == 4, "this key answers true and false, which is no verdict on a pair"
+    assert "Warning: 60 pairs have no verdict" in said
+    assert judged.server.stats().requests > before + 120
+    key = AnswerKey([Answer(contains="FIRST", answer='{"reason": "it is first", "score": "first"}')])
+    with serve_in_thread(answers=key) as server:
+        url = server.base_url("openai")
+        said, status = ratchet("pairwise", "-m", "openai/instant", "--base-url", url, "-p", "pairs.txt")
+        found = json.loads(
+            ratchet("pairwise", "-m", "openai/instant", "--base-url", url, "-p", "pairs.txt", "--json")[0]
+        )
+    assert status == 0
+    assert "challenger against champion: 0 won, 0 lost, 60 ties of 60 pairs" in said
+    assert "Order: 60 verdicts changed with it and count as ties: 1.00" in said
+    assert "100% went to the answer shown first" in said
+    assert (found["flips"], found["unread"], found["win_rate"]["value"]) == (60, 0, 0.5)

@@ -6,7 +6,7 @@ import gzip
 import json
 import sqlite3
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,15 +111,25 @@ def found_in(folder: Path, *said: str) -> list[str]:
     ]
 
 
-def tried(folder: Path, base: str | dict[str, str], **more: str) -> list[str]:
-    """Everything said by a run and by each way to look at it afterwards."""
+FEW = (
+    ("doctor", "--json"),
+    ("run", "--json", "-o", "answers.csv"),
+    ("show", "--json", "--worst", "99"),
+    ("export", "-o", "answers.jsonl"),
+)
+ALL = (
+    ("doctor",), ("run", "--dry-run"), *FEW, ("run", "-v", "own", "--no-cache"), ("score",), ("list", "--json"),
+    ("export", "-o", "summary.md"),
+)  # fmt: skip
+
+
+def tried(
+    folder: Path, base: str | dict[str, str], commands: Sequence[tuple[str, ...]], **more: str
+) -> list[str]:
+    """Everything said by these commands."""
     environment = {**urls(base), **more}
     said: list[str] = []
-    for args in (
-        ("doctor",), ("doctor", "--json"), ("run", "--dry-run"), ("run", "--json", "-o", "answers.csv"), 
-        ("run", "-v", "own", "--no-cache"), ("score",), ("list", "--json"), ("show", "--json", "--worst", "99"),
-        ("export", "-o", "answers.jsonl"), ("export", "-o", "summary.md"),
-    ):  # fmt: skip
+    for args in commands:
         done = ratchet(folder, *args, **environment)
         assert done.returncode in (0, 4), done.stderr
         assert "Traceback" not in done.stderr or more
@@ -132,7 +142,7 @@ def test_a_good_run_writes_no_key_anywhere(folder: Path) -> None:
         base = {
             wire: server.base_url(wire) for wire in ("openai", "anthropic", "gemini", "vertex", "bedrock")
         }
-        said = tried(folder, base)
+        said = tried(folder, base, FEW)
     exported = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert exported
     assert "\n".join(found_in(folder, *said)) == ""
@@ -213,7 +223,7 @@ def test_a_refused_login_whose_error_says_the_key_back_does_not_get_it_written_d
 @pytest.mark.slow
 def test_with_debugging_on_no_connection_and_a_broken_project_say_no_key(folder: Path) -> None:
     debug = {"RATCHET_DEBUG": "1", "PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1"}
-    said = tried(folder, "http://127.0.0.1:9", **debug)
+    said = tried(folder, "http://127.0.0.1:9", ALL, **debug)
     (folder / "telling.py").write_text("import os\nraise ValueError(str(os.environ))\n")
     done = ratchet(folder, "run", "-v", "own", **debug)
     assert done.returncode == 2

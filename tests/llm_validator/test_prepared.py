@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -246,11 +247,40 @@ def test_stability_sets_the_repeats_and_says_so(folder: Folder) -> None:
         only(folder, article(evaluator_config={"metrics": [{"type": "stability", "kwargs": {"repeats": 0}}]}))
 
 
-def test_security_is_announced_as_not_scored_and_the_rest_runs(folder: Folder) -> None:
-    metrics = [{"type": "security"}, {"type": "accuracy", "aspect": "classification-all"}]
+def test_security_is_judged_by_rules_and_by_the_aspect_that_is_named(folder: Folder) -> None:
+    metrics: list[Json] = [
+        {"type": "security"},
+        {"type": "accuracy", "aspect": "classification-all"},
+    ]
     run, _ = only(folder, article(evaluator_config={"metrics": metrics}))
-    assert [scorer.name for scorer in run.task.scorers] == ["correctness"]
-    assert "security is not scored" in run.warnings[0]
+    names = [scorer.name for scorer in run.task.scorers]
+    assert names == ["no_personal_data", "no_unsafe_markup", "no_secrets", "correctness"]
+    assert {scorer.dimension for scorer in run.task.scorers[:3]} == {"security"}
+    metrics = [{"type": "security", "aspect": "Prompt Injection", "kwargs": {"marker": "PWNED-8841"}}]
+    run, _ = only(folder, article(evaluator_config={"metrics": metrics}))
+    assert [(scorer.name, dict(scorer.settings)) for scorer in run.task.scorers] == [
+        ("no_injection", {"marker": "PWNED-8841"})
+    ]
+
+
+def test_an_unknown_aspect_of_security_names_the_known_ones(folder: Folder) -> None:
+    metrics = [{"type": "security", "aspect": "refusals"}]
+    with pytest.raises(
+        ConfigError, match=r"metrics\[0\]\.aspect: 'refusals' is no security aspect.*'refusal'"
+    ):
+        only(folder, article(evaluator_config={"metrics": metrics}))
+
+
+def test_security_without_the_extra_for_secrets_warns_and_runs_the_rest(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ratchet.scorers.security import secrets
+
+    secrets._detectors.cache_clear()
+    monkeypatch.setitem(sys.modules, "detect_secrets.core.plugins.util", None)
+    run, _ = only(folder, article(evaluator_config={"metrics": [{"type": "security"}]}))
+    assert [scorer.name for scorer in run.task.scorers] == ["no_personal_data", "no_unsafe_markup"]
+    assert "ratchet-llm[secrets]" in run.warnings[0]
 
 
 def test_inference_only_scores_nothing(folder: Folder) -> None:

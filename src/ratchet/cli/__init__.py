@@ -15,10 +15,16 @@ COMMANDS = {
     "init": ("ratchet.cli.init:init", "Lay a small project in a folder."),
     "demo": ("ratchet.cli.demo:demo", "Run a real case end to end, without a key."),
     "run": ("ratchet.cli.run:run", "Try variants on a dataset, score every answer, keep everything."),
-    "score": ("ratchet.cli.score:score", "Judge the answers of a run again, without calling its models."),
+    "score": (
+        "ratchet.cli.score:score",
+        "Judge the answers of a run again, or put recorded results in numbers.",
+    ),
     "compare": ("ratchet.cli.compare:compare", "May this change ship? Judge one arm against another."),
     "power": ("ratchet.cli.power:power", "Say what difference the data can show, before money is spent."),
-    "verify": ("ratchet.cli.verify:verify", "Make the verdict of an evidence file again, offline."),
+    "verify": (
+        "ratchet.cli.verify:verify",
+        "Make the verdict of an evidence file again, offline: same or different.",
+    ),
     "judge": ("ratchet.cli.judge:judge", "Measure a judge against people's labels."),
     "list": ("ratchet.cli.list:list_runs", "List the runs of a store."),
     "show": ("ratchet.cli.show:show", "Show a run, or one answer with all its steps."),
@@ -69,9 +75,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         status = EXIT_FAILED
-    except BrokenPipeError:  # the reader of our output has gone, as in `ratchet list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+    except SystemExit:
+        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        status = (
+            EXIT_FAILED  # the reader of our output has gone, as in `ratchet list | head`: 1 would say "hold"
+        )
     except RatchetError as error:
         _say(f"{type(error).__name__}: {error}")
         status = EXIT_FAILED if isinstance(error, (StoreError, ProviderError)) else EXIT_WRONG_USE

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ratchet.cli.options import echo_json, project_at, run_named, store_for, with_json, with_store
-from ratchet.cli.verdict import check_endings, exit_of, show, with_inconclusive, worst_exit, write
+from ratchet.cli.file_options import FileOptions, are_files, evidence_from_files, with_file_options
+from ratchet.cli.options import echo_json, project_at, store_for, with_json, with_store
+from ratchet.cli.verdict import check_endings, exit_of, named, show, with_inconclusive, worst_exit, write
 from ratchet.errors import PairingError, PlanError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ EXIT_INVALID = 4
 
 
 @click.command(short_help="May this change ship? Judge one arm against another.")
-@click.argument("given", nargs=-1, metavar="[RUN]...")
+@click.argument("given", nargs=-1, metavar="[RUN | FILE]...")
 @click.option(
     "--baseline", "-b", metavar="ARM", help="What runs today: an arm, a run, RUN:ARM or a variant's id."
 )
@@ -57,17 +58,29 @@ EXIT_INVALID = 4
 @with_inconclusive
 @with_json
 @with_store
+@with_file_options
 def compare(
-    given: tuple[str, ...], project_file: Path | None, store_at: str | None, env_file: Path | None, as_json: bool, **options: Any
+    given: tuple[str, ...], project_file: Path | None, store_at: str | None, env_file: Path | None, as_json: bool,
+    file_options: FileOptions, **options: Any,
 ) -> int:  # fmt: skip
     """Judge one arm against another, by the checks that were written before the run.
 
     RUN is a run's id, the beginning of one, or its name; the last run by default. Several runs of one dataset are
     compared arm by arm: the first is the baseline.
 
+    FILEs hold recorded results of any tool or paper (CSV, TSV, JSON, JSONL, Parquet): one file an arm, or one file
+    with --by or --scores; further options say what the columns mean. docs/compare.md has examples.
+
     Exit status: 0 ship, 1 hold, 3 inconclusive, 4 invalid, 2 wrong use.
     """
     check_endings(options["outputs"])
+    if are_files(given, file_options):
+        project = project_at(project_file, needed=False)
+        return _compare_files(given, file_options, options, as_json, project.root if project else Path.cwd())
+    if file_options.given():
+        raise click.UsageError(
+            f"{', '.join(file_options.given())}: these options are for files; no file was given"
+        )
     store = store_for(store_at, project_at(project_file, needed=False), must_exist=True)
     try:
         evidence, baseline, candidate = _from_store(store, given, options)
@@ -77,6 +90,26 @@ def compare(
         return EXIT_INVALID
     finally:
         store.close()
+
+
+def _compare_files(
+    given: Sequence[str], file_options: FileOptions, options: Mapping[str, Any], as_json: bool, root: Path
+) -> int:
+    """Judge recorded results."""
+    baseline, candidate = options["baseline"], options["candidate"]
+    try:
+        evidence = evidence_from_files(
+            given, file_options, baseline=baseline, candidates=[candidate] if candidate else [], root=root
+        )
+    except PairingError as error:
+        click.echo(f"PairingError: {error}", err=True)
+        return EXIT_INVALID
+    first, *others = evidence.arms
+    lower = frozenset(file_options.lower_is_better)
+    return conclude(
+        evidence, {**options, "lower_is_better": lower},
+        baseline=first, candidate=others[0] if len(others) == 1 else None, as_json=as_json,
+    )  # fmt: skip
 
 
 def conclude(
@@ -90,7 +123,7 @@ def conclude(
     """Judge, show and write; the exit status. Several candidates are judged one by one."""
     from ratchet import verdicts
 
-    checks = _checks(options["checks"]) or None
+    checks = _checks(options["checks"], options.get("lower_is_better", frozenset())) or None
     if options["aa"]:
         return _aa(evidence, options, baseline, candidate, as_json)
     if candidate is None and len(evidence.arms) > 2:
@@ -124,24 +157,15 @@ def finish(evidence: Evidence, found: Sequence[Verdict], options: Mapping[str, A
         if len(found) > 1:
             _show_front(evidence, found)
     for verdict in found:
-        paths = [_named(path, verdict, len(found)) for path in options["outputs"]]
+        paths = [named(path, verdict, len(found)) for path in options["outputs"]]
         write(verdict, evidence, paths, inconclusive=options["inconclusive"])
         if options["evidence_file"] is not None:
             from ratchet.evidence import write as write_evidence
 
-            path = _named(options["evidence_file"], verdict, len(found))
+            path = named(options["evidence_file"], verdict, len(found))
             write_evidence(evidence, verdict, path)
             click.echo(f"{path} written; recompute it anywhere with: ratchet verify {path}", err=True)
     return worst_exit([exit_of(verdict, options["inconclusive"]) for verdict in found])
-
-
-def _named(path: Path, verdict: Verdict, count: int) -> Path:
-    """The path, with the candidate's name in it where there are several."""
-    if count == 1:
-        return path
-    stem, dot, ending = path.name.partition(".")
-    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(verdict.inputs.get("candidate", "")))
-    return path.with_name(f"{stem}-{safe}{dot}{ending}")
 
 
 def _show_front(evidence: Evidence, found: Sequence[Verdict]) -> None:
@@ -162,12 +186,16 @@ def _show_front(evidence: Evidence, found: Sequence[Verdict]) -> None:
     click.echo(table(("arm", quality.metric, "cost $", "p50 s", ""), rows, width=width()))
 
 
-def _checks(texts: Sequence[str]) -> list[Check]:
+def _checks(texts: Sequence[str], lower_is_better: frozenset[str]) -> list[Check]:
     from ratchet import checks, yaml12
     from ratchet.errors import ConfigError
+    from ratchet.tabular.specs import check_of
 
     found: list[Check] = []
     for text in texts:
+        if ":" not in (text.split(None, 1) or ["{}:"])[0]:  # no_worse score margin_pp=2
+            found.append(check_of(text, lower_is_better=lower_is_better))
+            continue
         try:
             spec = yaml12.load(f"{{{text.strip().removeprefix('{').removesuffix('}')}}}".encode())
         except yaml12.YamlError as error:
@@ -176,7 +204,9 @@ def _checks(texts: Sequence[str]) -> list[Check]:
             raise ConfigError(
                 f"--check {text!r}: expected a rule such as 'no_worse: exact_match, margin_pp: 2'"
             )
-        found.append(checks.resolve(spec))
+        check = checks.resolve(spec)
+        known = check.metric in lower_is_better and "higher_is_better" not in spec
+        found.append(check.replace(higher_is_better=False) if known else check)
     return found
 
 
@@ -192,8 +222,6 @@ def _aa(
     verdict = verdicts.decide_aa(
         evidence, baseline=baseline, candidate=candidate, alpha=options["alpha"], seed=options["seed"]
     )
-    if not as_json:
-        click.echo(verdict.reasons[0])
     return finish(evidence, [verdict], {**options, "inconclusive": "pass"}, as_json=as_json)
 
 

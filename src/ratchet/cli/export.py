@@ -13,7 +13,7 @@ from ratchet.cli.options import format_of, project_at, run_named, store_for, wit
 
 if TYPE_CHECKING:
     from ratchet.ports import Store
-    from ratchet.records import Run
+    from ratchet.records import Run, Score
     from ratchet.summaries import Summary
 
 _FACTS = (
@@ -81,10 +81,16 @@ def rows(run: Run, store: Store) -> Iterator[dict[str, Any]]:
         row["error"] = trace.error.kind if trace.error else None
         row["error_message"] = trace.error.message if trace.error else None
         for score in store.scores(trace_id=trace.id):
-            row[f"score.{score.name}"] = codec.plain(score.value)
+            name = _name(score)
+            row[f"score.{name}"] = codec.plain(score.value)
             if score.reason:
-                row[f"reason.{score.name}"] = score.reason
+                row[f"reason.{name}"] = score.reason
         yield row
+
+
+def _name(score: Score) -> str:
+    """The score's column: people's labels stand beside the judge's score, never in its place."""
+    return f"{score.source}.{score.name}.{score.by}" if score.source in ("human", "user") else score.name
 
 
 def _write_jsonl(path: Path, run: Run, store: Store) -> None:
@@ -101,9 +107,9 @@ def _write_csv(path: Path, run: Run, store: Store) -> None:
     names = ["trace_id", *_FACTS, "error", "error_message"]
     extra: dict[str, None] = {}
     for score in store.scores(run.id):
-        extra.setdefault(f"score.{score.name}")
+        extra.setdefault(f"score.{_name(score)}")
         if score.reason:
-            extra.setdefault(f"reason.{score.name}")
+            extra.setdefault(f"reason.{_name(score)}")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*names, *extra], restval="", extrasaction="ignore")
         writer.writeheader()

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ratchet.calibrations import Calibration
     from ratchet.ports import Store
     from ratchet.records import Run, ScoreValue
+    from ratchet.scorers.pairwise import Preferences
 
 EXIT_INCONCLUSIVE = 3
+EXIT_FAILED = 4
 
 
 @click.group(short_help="Measure a judge against people's labels.")
@@ -181,6 +183,89 @@ def report(
     else:
         click.echo(render(made, content_id, worst=worst))
     return 0
+
+
+@judge.command()
+@click.argument("run", required=False)
+@click.option("--model", "-m", required=True, metavar="PROVIDER/MODEL", help="The judge.")
+@click.option(
+    "--prompt", "-p", metavar="FILE", help="Its prompt, with {first} and {second}; a built-in one by default."
+)
+@click.option("--baseline", metavar="ARM", help="The arm to compare with [the run's baseline].")
+@click.option("--candidate", metavar="ARM", help="The other arm; needed where there are several.")
+@click.option(
+    "--labels", metavar="SCORE", help="A score that people labelled: how often they prefer the same side."
+)
+@click.option("--base-url", metavar="URL", help="Where the judge is served.")
+@click.option(
+    "--concurrency", "-j", type=click.IntRange(1, 10_000), default=16, help="Pairs judged at once [16]."
+)
+@with_json
+@with_store
+def pairwise(
+    run: str | None, model: str, prompt: str | None, baseline: str | None, candidate: str | None, labels: str | None,
+    base_url: str | None, concurrency: int, as_json: bool,
+    project_file: Path | None, store_at: str | None, env_file: Path | None,
+) -> int:  # fmt: skip
+    """Ask a model which arm of RUN (the last by default) answered better, each pair in both orders.
+
+    A winner that changes with the order is a tie, and counted as a flip. Scores stand on the candidate's answers.
+
+    Exit status: 0 judged, 4 no pair has a readable verdict.
+    """
+    from ratchet.scorers.pairwise import judge_pairs
+
+    project = project_at(project_file, needed=False)
+    root = project.root if project else Path.cwd()
+    read_env(env_file, root)
+    store = store_for(store_at, project, must_exist=True)
+    given = {"model": model, "prompt": prompt, "base_url": base_url}
+    try:
+        found = judge_pairs(
+            _run(store, run),
+            store,
+            {key: value for key, value in given.items() if value is not None},
+            baseline=baseline,
+            candidate=candidate,
+            labels=labels,
+            root=root,
+            concurrency=concurrency,
+        )
+    finally:
+        store.close()
+    if as_json:
+        echo_json(found)
+    else:
+        click.echo("\n".join(_wrapped(_preferences(found), 80)))
+    return EXIT_FAILED if found.win_rate is None else 0
+
+
+def _preferences(found: Preferences) -> list[str]:
+    pairs = found.wins + found.losses + found.ties
+    flips = _shown(found.flip_rate) if found.flip_rate else "-"
+    lines = [
+        f"{found.candidate} against {found.baseline}: {found.wins} won, {found.losses} lost, {found.ties} ties of {pairs} pairs; {found.by}",
+        f"Win rate {_shown(found.win_rate)}, ties as half. Intervals: two-sided 95 %, groups as clusters.",
+        f"Order: {found.flips} verdicts changed with it and count as ties: {flips}",
+    ]
+    if found.first_rate is not None:
+        lines.append(f"  of the choices in these, {found.first_rate:.0%} went to the answer shown first")
+    if found.length is not None:
+        own = found.length
+        lines.append(
+            f"Length: {own.coefficient:+.2f} [{own.low:+.2f}, {own.high:+.2f}] log-odds for the longer answer; win rate at "
+            f"equal length {own.controlled_win_rate:.2f} [{own.controlled_low:.2f}, {own.controlled_high:.2f}]"
+        )
+    if found.people is not None:
+        lines.append(
+            f"People's labels prefer the same side: {_shown(found.people)} of {found.people.n} pairs"
+        )
+    if found.family:
+        lines.append(f"Warning: self-preference: the judge is of one family with an arm, {found.family}.")
+    if found.unread:
+        reason, count = max(found.reasons.items(), key=lambda item: item[1])
+        lines.append(f"Warning: {found.unread} pairs have no verdict; {count} of them: {reason}.")
+    return [_safe(line) for line in lines]
 
 
 def _status(store: Store, run: Run, score: str, *, as_json: bool) -> int:

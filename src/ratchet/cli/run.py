@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ratchet.cli.options import echo_json, format_of, project_at, read_env, store_for, with_json, with_store
+from ratchet.cli.verdict import (
+    Judged,
+    check_endings,
+    is_report,
+    judge,
+    say_power,
+    show_all,
+    with_inconclusive,
+    worst_exit,
+    write_all,
+)
 
 if TYPE_CHECKING:
     from ratchet.ports import Store
@@ -92,6 +103,7 @@ EXIT_FAILED = 4
     "--max-errors", type=click.IntRange(0), default=0, help="Failed answers above this exit with 4 [0]."
 )
 @click.option("--aa", is_flag=True, help="Run the baseline twice, as two arms: what differs is noise.")
+@click.option("--force", is_flag=True, help="Run even if so few examples can't decide the task's own checks.")
 @click.option("--name", default="", help="A name for the run.")
 @click.option(
     "--log",
@@ -104,8 +116,9 @@ EXIT_FAILED = 4
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write answers and scores: .jsonl, .csv; the summary: .json, .md.",
+    help="Write answers and scores: .jsonl, .csv; the summary: .json, .md; the verdict: verdict.* or .html, .junit.xml.",
 )
+@with_inconclusive
 @with_json
 @with_store
 def run(
@@ -118,9 +131,12 @@ def run(
     \b
       ratchet run -d tickets.jsonl -m openai/gpt-4o -m openai/gpt-4o-mini -p prompt.yaml -s exact_match
 
-    Exit status: 0 all well, 2 wrong use, 4 failed answers above --max-errors, or the run was broken off.
+    With two arms or more it ends in a verdict. Exit status: 0 ship, or no checks were written and all is well; 1 hold;
+    2 wrong use; 3 inconclusive; 4 invalid, failed answers above --max-errors, or the run was broken off.
     """
-    if given["output"] is not None:
+    if is_report(given["output"]):
+        check_endings([given["output"]])
+    elif given["output"] is not None:
         format_of(given["output"])
     if given["config_path"]:
         from ratchet.cli.older import run_older
@@ -254,6 +270,7 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
     place = runs.place(store, root)
     planned = runs.plan(order.task, order.arms, options=options, place=place)
     _warn_skipped(order.task)
+    say_power(planned, given)
     if given["dry_run"]:
         show_plan(planned, options, as_json=as_json)
         return 0
@@ -262,11 +279,24 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
 
     summary = summaries.summarise(run, store)
     log(given["trackers"], run, summary)
-    if given["output"] is not None:
+    judged = judge(run, store, given)
+    if judged is not None and is_report(given["output"]):
+        write_all(judged, given["output"], inconclusive=given["inconclusive"])
+    elif given["output"] is not None:
         from ratchet.cli.export import write
 
         write(given["output"], run, summary, store)
-    return report(run, summary, store, as_json=as_json, max_errors=given["max_errors"])
+    status = report(
+        run, summary, store, as_json=as_json, max_errors=_max_errors(run, given, judged), judged=judged
+    )
+    return status if judged is None else worst_exit([status, judged.exit_code(given["inconclusive"])])
+
+
+def _max_errors(run: Run, given: Mapping[str, Any], judged: Judged | None) -> int:
+    """How many failed answers are too many; where written checks decide, their error guard does, unless it was said."""
+    said = click.get_current_context().get_parameter_source("max_errors")
+    by_default = said is click.core.ParameterSource.DEFAULT
+    return 10**9 if judged is not None and run.task.checks and by_default else given["max_errors"]
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -301,8 +331,16 @@ def execute_with_progress(planned: Plan, options: Options, place: Any) -> Run:
         display.close()
 
 
-def report(run: Run, summary: Summary, store: Store, *, as_json: bool, max_errors: int) -> int:
-    """Print the summary and what to do next; the exit status."""
+def report(
+    run: Run,
+    summary: Summary,
+    store: Store,
+    *,
+    as_json: bool,
+    max_errors: int,
+    judged: Judged | None = None,
+) -> int:
+    """Print the summary, the verdicts and what to do next; the exit status, the verdicts' aside."""
     state = next((row for row in store.runs() if row.id == run.id), None)
     stopped = state is not None and state.state != "finished"
     if as_json:
@@ -312,14 +350,18 @@ def report(run: Run, summary: Summary, store: Store, *, as_json: bool, max_error
                 "state": state.state if state else "",
                 "reason": state.reason if state else "",
                 "summary": summary,
+                **({} if judged is None else {"verdicts": list(judged.verdicts)}),
             }
         )
     else:
         from ratchet.cli.tables import render_summary
 
         click.echo(render_summary(summary, width=width()))
+        if judged is not None:
+            show_all(judged)
         click.echo(
-            f"Next: ratchet show {run.id[:13]} --worst 20 · ratchet export {run.id[:13]} -o answers.jsonl"
+            f"Next: ratchet show {run.id[:13]} --worst 20\n"
+            f"      ratchet export {run.id[:13]} -o answers.jsonl"
         )
     if stopped and state is not None:
         click.echo(

@@ -1,20 +1,25 @@
-"""How `compare`, `run` and `verify` show a verdict, write it, and exit."""
+"""How `compare` and `run` reach a verdict, show it, write it, and exit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from ratchet.errors import PairingError, PlanError
+
 if TYPE_CHECKING:
     from ratchet.evidence import Evidence
-    from ratchet.records import Verdict
+    from ratchet.ports import Store
+    from ratchet.records import Run, Verdict
+    from ratchet.runs import Plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 EXITS = {"ship": 0, "hold": 1, "inconclusive": 3, "invalid": 4}
-ENDINGS = (".json", ".md", ".markdown", ".html", ".htm", ".xml", ".csv")
+_REPORTS = (".html", ".htm", ".xml")
 
 
 def with_inconclusive(command: Command) -> Command:
@@ -66,3 +71,93 @@ def check_endings(paths: Sequence[Path]) -> None:
 
     for path in paths:
         reports.format_of(path)
+
+
+def is_report(path: Path | None) -> bool:
+    """Whether `run -o` names a verdict's file rather than the run's answers: verdict.*, or a format only reports have."""
+    return path is not None and (path.name.startswith("verdict.") or path.name.lower().endswith(_REPORTS))
+
+
+def say_power(planned: Plan, given: Mapping[str, Any]) -> None:
+    """Say what this plan can't show; refuse one whose written checks can't be decided, unless forced or partial."""
+    from ratchet import powers
+
+    if given["resume"]:
+        return
+    partial = any(given[name] for name in ("limit", "sample", "aa", "dry_run"))
+    for sentence in powers.refuse_or_warn(
+        planned.run.task,
+        planned.examples,
+        arms=len(planned.arms),
+        force=given["force"],
+        only_warn=partial,
+    ):
+        click.echo(f"Note: {sentence}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run's verdicts, one a candidate, and what they rest on."""
+
+    evidence: Evidence
+    verdicts: tuple[Verdict, ...]
+    decides: bool
+    """Whether the exit status follows the verdicts: checks were written, or it is an A/A."""
+
+    def exit_code(self, inconclusive: str) -> int:
+        """The worst of the verdicts' exit statuses; 0 where they only inform."""
+        codes = [exit_of(verdict, inconclusive) for verdict in self.verdicts]
+        return worst_exit(codes) if self.decides else 0
+
+
+def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
+    """The verdicts on a run of two arms or more; None with one arm, or where the arms share no answer."""
+    if len(run.arms) < 2:
+        if is_report(given["output"]):
+            raise PlanError(
+                f"-o {given['output']}: a verdict needs two arms, and the run has {', '.join(run.arms)}"
+            )
+        return None
+    import time
+
+    from ratchet import verdicts
+    from ratchet.evidence import from_runs
+
+    try:
+        evidence = from_runs(store, run)
+        if given["aa"]:
+            first, second = list(run.arms)[:2]
+            found = (verdicts.decide_aa(evidence, baseline=first, candidate=second),)
+        else:
+            found = verdicts.compare_all(evidence, baseline=run.baseline)
+    except PairingError as error:
+        click.echo(f"No verdict: {error}", err=True)
+        return None
+    now = time.time()
+    dated = tuple(verdict.replace(created_at=now) for verdict in found)
+    decides = dated[0].outcome in ("hold", "invalid") if given["aa"] else bool(run.task.checks)
+    return Judged(evidence, dated, decides)
+
+
+def show_all(judged: Judged) -> None:
+    """Every verdict as text."""
+    for verdict in judged.verdicts:
+        click.echo("")
+        show(verdict, judged.evidence)
+
+
+def write_all(judged: Judged, path: Path, *, inconclusive: Literal["pass", "fail"] = "fail") -> None:
+    """Every verdict to its own file: the path, with the candidate's name in it where there are several."""
+    for verdict in judged.verdicts:
+        write(
+            verdict, judged.evidence, [named(path, verdict, len(judged.verdicts))], inconclusive=inconclusive
+        )
+
+
+def named(path: Path, verdict: Verdict, count: int) -> Path:
+    """The path, with the candidate's name in it where there are several."""
+    if count == 1:
+        return path
+    stem, dot, ending = path.name.partition(".")
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(verdict.inputs.get("candidate", "")))
+    return path.with_name(f"{stem}-{safe}{dot}{ending}")

@@ -26,7 +26,7 @@ def verify(path: Path, as_json: bool) -> int:
     if as_json:
         echo_json({"same": found.same, "differences": list(found.differences), "verdict": found.verdict})
     elif found.same:
-        click.echo(f"Same: {found.verdict.outcome}. {found.verdict.reasons[0]}")
+        click.echo(f"Same. {found.verdict.outcome.capitalize()}: {'; '.join(found.verdict.reasons)}.")
     else:
         click.echo(
             f"Different, in {len(found.differences):,} places; made again it is {found.verdict.outcome}:"

@@ -12,6 +12,7 @@ from ratchet.evidence.gathering import from_runs
 from ratchet.evidence.records import (
     DIMENSIONS,
     FACTS,
+    HUMAN,
     LOWER_IS_BETTER,
     ArmData,
     Bools,
@@ -25,6 +26,7 @@ from ratchet.evidence.records import (
 __all__ = [
     "DIMENSIONS",
     "FACTS",
+    "HUMAN",
     "LOWER_IS_BETTER",
     "ArmData",
     "Bools",

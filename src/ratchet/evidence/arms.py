@@ -13,7 +13,7 @@ from ratchet import codec, measures
 from ratchet.evidence.codes import Codes
 from ratchet.evidence.records import DIMENSIONS, FACTS, LOWER_IS_BETTER, ArmData, Column, Ints, Labels
 from ratchet.ports import Store, TraceRow
-from ratchet.records import Dimension, Json, Run, Score
+from ratchet.records import Dimension, Json, Run, Score, Source
 
 _SHORT = 64
 _NAN = float("nan")
@@ -118,6 +118,7 @@ class ScoreColumn:
 
     def __init__(self, dimension: Dimension) -> None:
         self.dimension: Dimension = dimension
+        self.source: Source = "code"
         self.by = Codes()
         self.pairs = Codes()
         self.pairs.of(None)
@@ -127,6 +128,7 @@ class ScoreColumn:
     def add(self, row: int, score: Score) -> None:
         value = score.value
         number = measures.number(value)
+        self.source = score.source
         self.row.append(row)
         self.kind.append(
             _NONE
@@ -149,6 +151,11 @@ class ScoreColumn:
         values = np.full(count, _NAN)
         kinds, pairs, by = np.zeros(count, np.int64), np.zeros(count, np.int64), np.full(count, -1)
         values[at] = np.array(self.value)[newest]
+        if self.source == "human":  # several people may label one answer
+            given = np.isfinite(np.array(self.value))[newest]
+            sums = np.bincount(at[given], weights=np.array(self.value)[newest][given], minlength=count)
+            people = np.bincount(at[given], minlength=count)
+            values = np.divide(sums, people, out=np.full(count, _NAN), where=people > 0)
         kinds[at] = np.array(self.kind, np.int64)[newest]
         pairs[at] = np.array(self.pair, np.int64)[newest]
         by[at] = np.array(self.by_code, np.int64)[newest]

@@ -12,7 +12,7 @@ from ratchet.errors import PlanError, UnknownNameError
 from ratchet.evidence.arms import ArmColumns, ScoreColumn
 from ratchet.evidence.codes import Codes
 from ratchet.evidence.examples import Examples
-from ratchet.evidence.records import Evidence
+from ratchet.evidence.records import HUMAN, Evidence
 from ratchet.ports import Store
 from ratchet.records import Json, Run, Score
 
@@ -53,7 +53,7 @@ def from_runs(store: Store, runs: Run | str | Mapping[str, tuple[str, str]]) -> 
         slices=found.slices,
         arms={name: column.arm_data(name, found.order) for name, column in columns.items()},
         checks=first.task.checks,
-        facts=_facts(chosen, list(sources.values())),
+        facts={**_facts(chosen, list(sources.values())), **_judges(store, columns)},
         warnings=tuple(found.warnings),
     )
 
@@ -110,6 +110,29 @@ def _facts(chosen: Mapping[str, tuple[Run, str]], sources: list[Run]) -> dict[st
     }  # fmt: skip
 
 
+def _judges(store: Store, columns: Mapping[str, ArmColumns]) -> dict[str, Json]:
+    """Which scores a judge gave, and whether its kept calibration speaks about these arms; nothing without judges."""
+    judged = {
+        (name, by)
+        for column in columns.values()
+        for name, found in column.scores.items()
+        if found.source == "judge"
+        for by in found.by.values
+    }
+    if not judged:
+        return {}
+    from ratchet import calibrations
+
+    arms = {name: column.run.arms[column.arm] for name, column in columns.items()}
+    return {
+        "judges": sorted({name for name, _ in judged}),
+        "calibrations": {
+            name: str(calibrations.status(calibrations.load(store, name), by, arms))
+            for name, by in sorted(judged)
+        },
+    }
+
+
 def _hash_or_none(value: object) -> str | None:
     return None if value is None else codec.content_id(value)
 
@@ -124,7 +147,8 @@ def _read_scores(store: Store, run_id: str, arms: list[ArmColumns]) -> None:
             found = arm.find(traces).tolist()
             for score, row in zip(batch, found, strict=True):
                 if row >= 0:
-                    arm.scores.setdefault(score.name, ScoreColumn(score.dimension)).add(row, score)
+                    name = f"{HUMAN}{score.name}" if score.source == "human" else score.name
+                    arm.scores.setdefault(name, ScoreColumn(score.dimension)).add(row, score)
 
 
 def _batches(scores: Iterable[Score], size: int = 4096) -> Iterator[list[Score]]:

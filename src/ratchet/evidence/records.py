@@ -29,6 +29,10 @@ MAX_SLICES = 20
 """Metadata with more distinct values than this is no slice."""
 
 
+HUMAN = "human:"
+"""Begins the name of a column of people's labels: `human:judge` beside `judge`; several people's are averaged."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One metric of one arm, a value a row; NaN: not scored."""

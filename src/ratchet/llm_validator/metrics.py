@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ratchet import codec, plugins, prompts, scores
-from ratchet.errors import ConfigError, PromptError, did_you_mean
+from ratchet.errors import ConfigError, MissingExtraError, PromptError, did_you_mean
 from ratchet.llm_validator import clients, judging
 from ratchet.llm_validator.configs import Client, Metric, OlderConfig, find_file
 from ratchet.records import Json, Prompt, Scorer
@@ -68,16 +68,43 @@ def read(context: Context, wanted: Wanted) -> None:
             _accuracy(metric, context, wanted)
 
 
+_SECURITY = ("no_personal_data", "no_unsafe_markup", "no_secrets")
+"""What a security metric that names no aspect is judged by."""
+_SECURITY_ASPECTS = {
+    "personal-data": "no_personal_data",
+    "pii": "no_personal_data",
+    "secrets": "no_secrets",
+    "unsafe-markup": "no_unsafe_markup",
+    "prompt-leak": "no_prompt_leak",
+    "canary-leak": "no_canary_leak",
+    "injection": "no_injection",
+    "prompt-injection": "no_injection",
+    "refusal": "no_refusal",
+    "over-refusal": "no_over_refusal",
+    "refused-as-expected": "refused_as_expected",
+}
+
+
 def _security(metric: Metric, context: Context, wanted: Wanted) -> None:
-    # the one place where security's own scorers are to be added
-    wanted.warnings.append(
-        str(
-            context.config.error(
-                "security is not scored: this version of Ratchet has no security scorers yet. All else runs",
-                *metric.place,
-            )
+    known = {**_SECURITY_ASPECTS, **{_normal(name): name for name in _SECURITY_ASPECTS.values()}}
+    for name in filter(None, (metric.aspect, metric.name)):
+        if scorer := known.get(_normal(name)):
+            _add(wanted, scorer, context, metric, {"use": scorer, **metric.kwargs})
+            return
+    if metric.aspect:
+        raise context.config.error(
+            f"{metric.aspect!r} is no security aspect. Known: {', '.join(_SECURITY_ASPECTS)}."
+            f"{did_you_mean(_normal(metric.aspect), known)}",
+            *metric.place,
+            "aspect",
         )
-    )
+    _unknown(metric, (), context, wanted)
+    for scorer in _SECURITY:
+        try:
+            _add(wanted, scorer, context, metric, {"use": scorer})
+        except MissingExtraError as error:
+            wanted.warnings.append(str(context.config.error(f"{error}. All else runs", *metric.place)))
+    wanted.notes.append(f"security: {', '.join(_SECURITY)}; name others as the metric's aspect")
 
 
 def _stability(metric: Metric, context: Context, wanted: Wanted) -> None:
@@ -163,13 +190,13 @@ def _function_calling(metric: Metric, context: Context, wanted: Wanted) -> None:
 
 def _cosine(metric: Metric, context: Context, wanted: Wanted) -> None:
     _need_label(metric, context)
-    known = ("embed", "n", "ignore_case")
+    known = ("embed", "n", "ignore_case", "base_url", "api_key_env")
     _unknown(metric, known, context, wanted)
     settings = _kept(metric, known)
     if "embed" not in settings:
         wanted.notes.append(
             "cosine similarity is taken of character n-grams: it needs no model. For sentence embeddings give "
-            'kwargs: {"embed": "pkg.module:function"}, from texts to vectors'
+            'kwargs: {"embed": "minilm"}, "openai/text-embedding-3-small", or "pkg.module:function"'
         )
     _add(wanted, "cosine", context, metric, {"use": "cosine", "name": "cosine_similarity", **settings})
 

@@ -13,6 +13,8 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
+from ratchet.reports import texts
+
 Tone = Literal["up", "down", "flat"]
 MOST_POINTS = 2_000
 _TAG = '<svg class="chart {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
@@ -84,36 +86,34 @@ def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], wid
     """Intervals below one another on one axis, with their names and numbers."""
     if not bars:
         return Markup("")
-    row, names, texts = (
-        20,
-        min(150, 12 + 6 * max(len(b.label) for b in bars)),
-        6 * max(len(b.text) for b in bars) + 8,
-    )
+    row = 20
+    names = min(int(0.3 * width), 8 + 6 * max(len(b.label) for b in bars))
+    values = min(int(0.45 * width), 8 + int(5.8 * max(len(b.text) for b in bars)))
     ends = [v for b in bars for v in (b.low, b.high) if math.isfinite(v)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    left, right, bottom = names + 4, width - texts, row * len(bars) + 4
+    left, right, bottom = names + 4, width - values, row * len(bars) + 4
     scale = _scale(low, high, left, right)
     parts: list[str] = []
-    for value in ticks(low, high, max(2, (right - left) // 40)):
+    for value in ticks(low, high, max(3, (right - left) // 36)):
         kind = "c-zero" if value == 0 else "c-grid"
         parts.append(
             f'<line class="{kind}" x1="{scale(value):.1f}" x2="{scale(value):.1f}" y1="2" y2="{bottom}"/>'
         )
         parts.append(
-            f'<text class="c-tick" x="{scale(value):.1f}" y="{bottom + 13}">{escape(tick(value))}</text>'
+            f'<text class="c-tick" x="{scale(value):.1f}" y="{bottom + 13}">{_shown(tick(value))}</text>'
         )
     for index, bar in enumerate(bars):
         y = row * index + row // 2 + 2
         start = scale(bar.low) if math.isfinite(bar.low) else left
         end = scale(bar.high) if math.isfinite(bar.high) else right
         strong = " c-strong" if bar.strong else ""
-        name = escape(_cut(bar.label, int(names / 5.9)))
+        name = _shown(_cut(bar.label, int(names / 5.9)))
         marks = [
             f'<rect class="c-hit" x="0" y="{y - row / 2}" width="{width}" height="{row}"/>',
             f'<text class="c-name{strong}" x="0" y="{y + 4}">{name}</text>',
             f'<line class="c-line c-{bar.tone}" x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}"/>',
             _dot(scale(bar.estimate), y, 4.5 if bar.strong else 3.5, bar.tone),
-            f'<text class="c-value{strong}" x="{width}" y="{y + 4}">{escape(bar.text)}</text>',
+            f'<text class="c-value{strong}" x="{width}" y="{y + 4}">{_shown(bar.text)}</text>',
         ]
         parts.append(_group("", bar.note, marks))
     return _svg("forest", width, bottom + 18, label, parts)
@@ -169,17 +169,17 @@ def scatter(
     for value in ticks(*_padded(xs), 6):
         x = x_scale(value)
         parts.append(f'<line class="c-grid" x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{bottom}"/>')
-        parts.append(f'<text class="c-tick" x="{x:.1f}" y="{bottom + 14}">{escape(x_tick(value))}</text>')
+        parts.append(f'<text class="c-tick" x="{x:.1f}" y="{bottom + 14}">{_shown(x_tick(value))}</text>')
     for value in ticks(*_padded(ys), 5):
         y = y_scale(value)
         parts.append(f'<line class="c-grid" x1="{left}" x2="{width - 8}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(
-            f'<text class="c-tick c-end" x="{left - 6}" y="{y + 4:.1f}">{escape(y_tick(value))}</text>'
+            f'<text class="c-tick c-end" x="{left - 6}" y="{y + 4:.1f}">{_shown(y_tick(value))}</text>'
         )
     parts.append(
-        f'<text class="c-axis" x="{(left + width) / 2:.0f}" y="{height - 6}">{escape(x_name)}</text>'
+        f'<text class="c-axis" x="{(left + width) / 2:.0f}" y="{height - 6}">{_shown(x_name)}</text>'
     )
-    parts.append(f'<text class="c-axis c-start" x="4" y="9">{escape(y_name)}</text>')
+    parts.append(f'<text class="c-axis c-start" x="4" y="9">{_shown(y_name)}</text>')
     if len(points) > MOST_POINTS:
         parts += _cells(points, x_scale, y_scale)
         return _svg("scatter", width, height, label, parts)
@@ -202,7 +202,7 @@ def _marked(point: Point, index: int, x: float, y: float, named: bool) -> str:
     marks = [shape]
     if named:
         side = ' c-end" x="' + f"{x - 9:.1f}" if x > 330 else ' c-start" x="' + f"{x + 9:.1f}"
-        marks.append(f'<text class="c-point{side}" y="{y + 4:.1f}">{escape(_cut(point.label, 24))}</text>')
+        marks.append(f'<text class="c-point{side}" y="{y + 4:.1f}">{_shown(_cut(point.label, 24))}</text>')
     return _group("", point.note, marks)
 
 
@@ -227,7 +227,7 @@ def histogram(
     counts: Sequence[int], edges: Sequence[float], *, label: str, tick: Callable[[float], str]
 ) -> Markup:
     """Counts between edges; bars left of zero and right of it are told apart by a strong line at zero."""
-    width, bottom, left, right = 460, 120, 8, 452
+    width, bottom, left, right = 460, 120, 24, 436
     if not counts or len(edges) != len(counts) + 1 or edges[0] == edges[-1]:
         return Markup("")
     scale = _scale(edges[0], edges[-1], left, right, padding=0)
@@ -240,7 +240,7 @@ def histogram(
         parts.append(_group("", f"{tick(low)} to {tick(high)}: {n:,}", [bar]))
     for value in ticks(edges[0], edges[-1], 7):
         parts.append(
-            f'<text class="c-tick" x="{scale(value):.1f}" y="{bottom + 14}">{escape(tick(value))}</text>'
+            f'<text class="c-tick" x="{scale(value):.1f}" y="{bottom + 14}">{_shown(tick(value))}</text>'
         )
         if value == 0:
             parts.append(
@@ -291,16 +291,20 @@ def _dot(x: float, y: float, radius: float, tone: Tone) -> str:
 
 def _group(kind: str, note: str, marks: Sequence[str]) -> str:
     opening = f'<g class="{kind}">' if kind else "<g>"
-    return f"{opening}<title>{escape(note)}</title>{''.join(marks)}</g>"
+    return f"{opening}<title>{_shown(note)}</title>{''.join(marks)}</g>"
 
 
 def _svg(
     kind: str, width: int, height: int, label: str, parts: Sequence[str], *, stretch: bool = False
 ) -> Markup:
-    opening = _TAG.format(kind, width, height, width, height, escape(label))
+    opening = _TAG.format(kind, width, height, width, height, _shown(label))
     if stretch:
         opening = opening.replace(" role=", ' preserveAspectRatio="none" role=')
     return Markup(opening + "".join(parts) + "</svg>")
+
+
+def _shown(text: str) -> Markup:
+    return escape(texts.visible(text))
 
 
 def _cut(text: str, most: int) -> str:

@@ -39,7 +39,7 @@ def environment() -> Environment:
 
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
+        autoescape=False,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -55,16 +55,18 @@ def render(
     *,
     details: Callable[[int], Detail | None] | None = None,
     others: Sequence[Verdict] = (),
+    most_rows: int = examples.MOST_ROWS,
 ) -> str:
     """The report as one HTML text.
 
     Args:
         details: Input, outputs and expected answer of one example, by its index in `evidence.examples`.
         others: Verdicts of further candidates against the same baseline, shown beside this one.
+        most_rows: With more examples than this, only the worst and the best are in the file.
     """
     css, script = (HERE / "static" / "app.css").read_text("utf-8"), inline_script()
     page = _page(verdict, evidence, [verdict, *others])
-    table = _table(verdict, evidence, details)
+    table = _table(verdict, evidence, details, most_rows)
     text = (
         environment()
         .get_template("compare.html")
@@ -193,7 +195,7 @@ def _tick(unit: numbers.Unit, *, signed: bool = False) -> Callable[[float], str]
 
 
 def _table(
-    verdict: Verdict, evidence: Evidence | None, details: Callable[[int], Detail | None] | None
+    verdict: Verdict, evidence: Evidence | None, details: Callable[[int], Detail | None] | None, most: int
 ) -> dict[str, Any]:
     """Tally, slices and rows; empty without evidence or a shared numeric metric."""
     found = None if evidence is None else examples.pair(verdict, evidence)
@@ -201,7 +203,7 @@ def _table(
         return {"metric": "", "tally": None, "tally_bar": "", "forest": "", "histogram": "", "rows": [],
                 "total": 0, "kept": 0, "counts": {}, "data": "", "first_rows": FIRST_ROWS}  # fmt: skip
     counted = examples.tally(found)
-    kept = examples.chosen(found)
+    kept = examples.chosen(found, most=most)
     rows = Rows(verdict, evidence, found, details, environment())
     fragments = [rows.fragment(int(i)) for i in kept]
     return {

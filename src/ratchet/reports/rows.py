@@ -177,11 +177,11 @@ def _diffed(pair: Sequence[str | None]) -> list[dict[str, Any] | None]:
         return [None if text is None else folded(text) for text in pair]
     shown: list[dict[str, Any] | None] = []
     for tag, runs in zip(("del", "ins"), diffs.word_diff(before, after), strict=True):
-        marked = Markup("").join(
-            Markup(f"<{tag}>{{}}</{tag}>").format(texts.inert(run.text))
-            if run.changed
-            else texts.inert(run.text)
-            for run in runs
+        marked = Markup(
+            "".join(
+                f"<{tag}>{texts.inert(run.text)}</{tag}>" if run.changed else texts.inert(run.text)
+                for run in runs
+            )
         )
         shown.append({"head": marked, "rest": Markup(""), "rest_chars": 0, "cut_chars": 0})
     return shown

@@ -121,23 +121,27 @@ def _plot(item: Line, width: int, *, ascii_only: bool) -> str:
     if low == high:
         low, high = low - 1, high + 1
 
+    limits = result.low, result.high
+    # an open end keeps a column for its arrow
+    open_low, open_high = (
+        any(v is not None for v in limits) and (end is None or not math.isfinite(end)) for end in limits
+    )
+    first, last = int(open_low), width - 1 - int(open_high)
+
     def at(value: float) -> int:
-        return round((width - 1) * (value - low) / (high - low))
+        return first + round((last - first) * (value - low) / (high - low))
 
     drawn = [" "] * width
     if item.zero is not None:
         drawn[at(item.zero)] = zero
     if item.bound is not None:
         drawn[at(item.bound)] = bound
-    if result.low is not None or result.high is not None:
-        open_low = result.low is None or not math.isfinite(result.low)
-        open_high = result.high is None or not math.isfinite(result.high)
+    if any(v is not None for v in limits):
         start = 0 if open_low else at(result.low or 0.0)
         end = width - 1 if open_high else at(result.high or 0.0)
         for column in range(start, end + 1):
             drawn[column] = drawn[column] if drawn[column] != " " else bar
-        marks = ((start, before if open_low else left), (end, after if open_high else right))
-        for column, mark in marks:
+        for column, mark in ((start, before if open_low else left), (end, after if open_high else right)):
             if drawn[column] == bar:
                 drawn[column] = mark
     drawn[at(result.estimate)] = dot

@@ -32,17 +32,12 @@ def safe(text: str) -> str:
 
 def inert(text: str) -> Markup:
     """HTML of this text, escaped, with hidden characters as `<span class="hidden-char">U+202E</span>`."""
-    text = text.replace("\r\n", "\n")
-    parts: list[Markup] = []
-    end = 0
-    for found in _HIDDEN.finditer(text):
-        code = f"U+{ord(found.group()):04X}"
-        parts += [
-            escape(text[end : found.start()]),
-            Markup('<span class="hidden-char">{}</span>').format(code),
-        ]
-        end = found.end()
-    return Markup("").join([*parts, escape(text[end:])])
+    # escaping neither makes nor removes hidden characters
+    return Markup(_HIDDEN.sub(_shown, str(escape(text.replace("\r\n", "\n")))))
+
+
+def _shown(found: re.Match[str]) -> str:
+    return f'<span class="hidden-char">U+{ord(found.group()):04X}</span>'
 
 
 def visible(text: str) -> str:

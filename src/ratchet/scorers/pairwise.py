@@ -13,6 +13,7 @@ from typing import Any
 from ratchet import asking, codec, prompts, runs
 from ratchet.agreements import Estimate, mean_of, to_estimate
 from ratchet.errors import ConfigError, PlanError, ScorerError, UnknownNameError
+from ratchet.families import family_of
 from ratchet.ports import Ask, Store
 from ratchet.records import Example, Json, Run, Score, Trace, Variant
 from ratchet.scorers import _rubrics
@@ -45,7 +46,7 @@ class Preferences:
     win_rate: Estimate | None
     flip_rate: Estimate | None
     first_rate: float | None
-    """Of the flips, the share that went to the answer shown first both times: 0.5 is no preference for a place."""
+    """Of the choices in flipped pairs, ties aside, the share for the answer shown first: 0.5 is no preference for a place."""
     length: LengthEffect | None = None
     family: str = ""
     """Where the judge is of a candidate's family, which one."""
@@ -228,8 +229,6 @@ def _summed(
     names: tuple[str, str, str],
     labels: str | None,
 ) -> Preferences:
-    from ratchet.calibrations import family_of
-
     by, baseline, candidate = names
     read = [(s, pair) for s, pair in zip(found, pairs, strict=True) if isinstance(s.value, float)]
     values = [s.value for s, _ in read if isinstance(s.value, float)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from ratchet.errors import StatisticsError
 from ratchet.stats._arrays import check_level
@@ -59,6 +60,7 @@ def tango_p(
     return min(1.0, 2.0 * normal_cdf(-abs(z)))
 
 
+@lru_cache(maxsize=4096)
 def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.95) -> Interval:
     """Tango's score interval for P(gain) - P(loss), with the McNemar mid-p value of equality.
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -128,6 +129,34 @@ def digest_of(cell: Json) -> int:
         if text
         else 0
     )
+
+
+def content_of(row: Mapping[str, Json], columns: Sequence[str]) -> int:
+    """64 bits that stand for the content of these cells."""
+    return digest_of("\x1f".join([_cell_text(row, column) for column in columns]) or "\x1f")
+
+
+def _cell_text(row: Mapping[str, Json], column: str) -> str:
+    cell = row[column] if column in row else cell_at(row, column)
+    return cell if type(cell) is str else _as_text(cell)
+
+
+def cell_at(row: Mapping[str, Json], column: str, default: Json = None) -> Json:
+    """The cell of this column; dots reach into objects where no column has the whole name."""
+    value = row.get(column, _ABSENT)
+    if value is not _ABSENT:
+        return value
+    if "." not in column:
+        return default
+    value = row
+    for step in column.split("."):
+        if not isinstance(value, dict) or step not in value:
+            return default
+        value = value[step]
+    return value
+
+
+_ABSENT: Any = object()
 
 
 def _as_text(cell: Json) -> str:

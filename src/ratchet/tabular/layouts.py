@@ -11,8 +11,9 @@ from typing import cast
 from ratchet.datasets import readers
 from ratchet.errors import ConfigError, DatasetError
 from ratchet.evidence import FACTS
+from ratchet.tabular.cells import cell_at
 from ratchet.tabular.specs import Spec
-from ratchet.tabular.tables import ArmColumns, Row, cell_at, unknown_column
+from ratchet.tabular.tables import ArmColumns, Row, unknown_column
 
 ID = ("id", "example_id", "sample_id", "item_id", "question_id", "task_id", "doc_id", "query_id", "qid")
 REPEAT = ("repeat", "epoch")

@@ -11,11 +11,12 @@ from typing import cast
 from ratchet.datasets import readers
 from ratchet.errors import ConfigError, DatasetError, UnknownNameError
 from ratchet.records import Json
+from ratchet.tabular import batches
 from ratchet.tabular.answers import Judge, judge_for
-from ratchet.tabular.cells import Kind, Place, digest_of
+from ratchet.tabular.cells import Kind, Place, cell_at, content_of
 from ratchet.tabular.layouts import Layout, Peeked, layout_of, peek
 from ratchet.tabular.specs import Filter, Spec
-from ratchet.tabular.tables import ArmColumns, ArmReader, Examples, Row, Table, cell_at, id_of, label_of
+from ratchet.tabular.tables import ArmColumns, ArmReader, Examples, Row, Table, id_of, label_of
 
 MAX_ARMS = 1000
 """More distinct values than this in the column of the arms: it names something else."""
@@ -86,6 +87,7 @@ class _Loading:
         """Names of all arms there are, read or not."""
         self._readers: dict[str, ArmReader] = {}
         self._shared = Examples()
+        self._batches: dict[str, tuple[list[Row], list[int]]] = {}
         self._numbers: dict[str, int] = {}
         self._occurrences: dict[str, dict[str, int]] = {}
 
@@ -113,8 +115,9 @@ class _Loading:
                     unseen = {column for column in unseen if cell_at(found, column, _NO) is _NO}
                 if keep is not None and not keep(found):
                     continue
-                place.line = line
                 rows += self._row(found, line, arm, identify, place)
+        for name in list(self._batches):
+            self._flush(name, identify, place)
         if unseen and rows:
             column = min(unseen)
             raise DatasetError("no row has this column", file=path, column=column)
@@ -137,9 +140,79 @@ class _Loading:
                 self._meet(name, place)
             if self._only and name not in self._only:
                 continue
-            self._take(name, columns, row, line, identify, place)
+            reader = self._readers.get(name) or self._start(name, columns)
+            batch = self._batches.get(name)
+            if batch is None:
+                batch = self._batches[name] = ([], [])
+                reader.table.files.append(place.file)
+            batch[0].append(row)
+            batch[1].append(line)
+            if len(batch[0]) >= batches.SIZE:
+                self._flush(name, identify, place)
             taken = 1
         return taken
+
+    def _flush(self, name: str, identify: Callable[[Row, int, int], str], place: Place) -> None:
+        """Append the rows that wait: together if they are plain, else one by one."""
+        rows, lines = self._batches.pop(name)
+        reader = self._readers[name]
+        first = self._numbers.get(name, 0) + 1
+        self._numbers[name] = first + len(rows) - 1
+        ids = [
+            identify(row, line, first + at) for at, (row, line) in enumerate(zip(rows, lines, strict=True))
+        ]
+        examples = self._know(name, ids, rows, lines, place)
+        repeats = self._repeats(name, ids, rows, lines, place)
+        register = self.made.examples[name]
+        if batches.is_plain(reader) and batches.add_batch(reader, register, ids, repeats, rows, lines):
+            return
+        expected = self.made.layout.expected
+        for at, row in enumerate(rows):
+            place.line = lines[at]
+            before = len(reader.table.example)
+            wanted = cell_at(row, expected) if expected else None
+            reader.add(row, examples[at], ids[at], repeats[at] if repeats else None, wanted, place)
+            reader.flags(row, place, len(reader.table.example) - before)
+
+    def _know(
+        self, name: str, ids: Sequence[str], rows: Sequence[Row], lines: Sequence[int], place: Place
+    ) -> list[int]:
+        """The index of each row's example, its content, group and slices checked."""
+        layout, path, register = self.made.layout, place.file, self.made.examples[name]
+        bare = not (layout.content or layout.group or layout.slices)
+        found: list[int] = []
+        for id, row, line in zip(ids, rows, lines, strict=True):
+            if bare and (known := register.index.get(id)) is not None:
+                found.append(known)
+                continue
+            place.line = line
+            group = label_of(row, layout.group, path, line) if layout.group else None
+            content = content_of(row, layout.content) if layout.content else 0
+            slices = {column: label_of(row, column, path, line) or "" for column in layout.slices}
+            found.append(register.add(id, content, group, slices, place))
+        return found
+
+    def _repeats(
+        self, name: str, ids: Sequence[str], rows: Sequence[Row], lines: Sequence[int], place: Place
+    ) -> list[str] | None:
+        """Which repeat each row is, where something says so."""
+        column = self.made.layout.repeat
+        if self.spec.number_repeats:
+            counts = self._occurrences.setdefault(name, {})
+            made: list[str] = []
+            for id in ids:
+                counts[id] = number = counts.get(id, 0) + 1
+                made.append(str(number))
+            return made
+        if column is None:
+            return None
+        labels = [label_of(row, column, place.file, line) for row, line in zip(rows, lines, strict=True)]
+        for label, line in zip(labels, lines, strict=True):
+            if label is None:
+                raise DatasetError(
+                    "is empty, expected the number of a repeat", file=place.file, line=line, column=column
+                )
+        return cast("list[str]", labels)
 
     def _meet(self, name: str, place: Place) -> None:
         self.seen.add(name)
@@ -148,39 +221,6 @@ class _Loading:
                 f"holds more than {MAX_ARMS:,} different values; expected the names of a few arms",
                 file=place.file, line=place.line, column=self.made.layout.by,
             )  # fmt: skip
-
-    def _take(
-        self,
-        name: str,
-        columns: ArmColumns,
-        row: Row,
-        line: int,
-        identify: Callable[[Row, int, int], str],
-        place: Place,
-    ) -> None:
-        layout, path = self.made.layout, place.file
-        reader = self._readers.get(name) or self._start(name, columns)
-        number = self._numbers[name] = self._numbers.get(name, 0) + 1
-        id = identify(row, line, number)
-        group = label_of(row, layout.group, path, line) if layout.group else None
-        content = 0
-        if layout.content:
-            content = digest_of([str(digest_of(cell_at(row, column))) for column in layout.content])
-        slices = {column: label_of(row, column, path, line) or "" for column in layout.slices}
-        example = self.made.examples[name].add(id, content, group, slices, place)
-        repeat = label_of(row, layout.repeat, path, line) if layout.repeat else None
-        if layout.repeat and repeat is None:
-            raise DatasetError(
-                "is empty, expected the number of a repeat", file=path, line=line, column=layout.repeat
-            )
-        if self.spec.number_repeats:
-            counts = self._occurrences.setdefault(name, {})
-            counts[id] = counts.get(id, 0) + 1
-            repeat = str(counts[id])
-        before = len(reader.table.example)
-        expected = cell_at(row, layout.expected) if layout.expected else None
-        reader.add(row, example, id, repeat, expected, place)
-        reader.flags(row, place, len(reader.table.example) - before)
 
     def _start(self, name: str, columns: ArmColumns) -> ArmReader:
         made, spec = self.made, self.spec

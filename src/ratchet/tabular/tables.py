@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from ratchet.datasets.rows import _id, _label
 from ratchet.errors import DatasetError, PairingError, did_you_mean
+from ratchet.evidence import Floats
 from ratchet.records import Json
-from ratchet.tabular.cells import Kind, Metric, Place, digest_of, error_kind, is_error, items_of, scale_of
+from ratchet.tabular.cells import (
+    Kind,
+    Metric,
+    Place,
+    cell_at,
+    digest_of,
+    error_kind,
+    is_error,
+    items_of,
+    scale_of,
+)
 
 if TYPE_CHECKING:
     from ratchet.tabular.answers import Judge
@@ -20,21 +33,6 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Json]
 _MAX_ERROR_KINDS = 20
 _ABSENT: Any = object()
-
-
-def cell_at(row: Mapping[str, Json], column: str, default: Json = None) -> Json:
-    """The cell of this column; dots reach into objects where no column has the whole name."""
-    value = row.get(column, _ABSENT)
-    if value is not _ABSENT:
-        return value
-    if "." not in column:
-        return default
-    value = row
-    for step in column.split("."):
-        if not isinstance(value, dict) or step not in value:
-            return default
-        value = value[step]
-    return value
 
 
 @dataclass(slots=True)
@@ -256,6 +254,25 @@ class ArmReader:
             return False
         values = [metric.values[-1] for metric in self.table.metrics.values()]
         return all(value != value for value in values)
+
+    def append_numbers(
+        self, name: str, values: Floats, has_word: bool, rows: Sequence[Row], lines: Sequence[int]
+    ) -> None:
+        """Append many values of one metric, read already; the kind of the metric is kept as `Metric.add` does."""
+        metric, column = self.table.metrics[name], self.columns.metrics[name]
+        kind = metric.kind
+        if has_word and kind.word is None:
+            kind.word = self._first(column, rows, lines, 0)
+        if not has_word and kind.number is None:
+            others = np.flatnonzero((values != 0.0) & (values != 1.0) & ~np.isnan(values))
+            if others.size:
+                kind.number = self._first(column, rows, lines, int(others[0]))
+        scale = self._scales[name]
+        metric.values.frombytes((values * scale if scale != 1.0 else values).tobytes())
+
+    def _first(self, column: str, rows: Sequence[Row], lines: Sequence[int], at: int) -> DatasetError:
+        place = Place(self.table.files[-1] if self.table.files else Path(), lines[at], column)
+        return place.error("", cell_at(rows[at], column))
 
     def flags(self, row: Row, place: Place, rows: int) -> None:
         """What the row says about the call as a whole, for the last `rows` rows of the table."""

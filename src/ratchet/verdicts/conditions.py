@@ -9,6 +9,7 @@ import numpy as np
 
 from ratchet.evidence import ArmData, Evidence
 from ratchet.records import Check
+from ratchet.verdicts import judged
 from ratchet.verdicts.pairs import MAX_FAILED_SHARE, MAX_MISSING_SHARE, Pair
 
 CACHE_GAP = 0.05
@@ -26,7 +27,8 @@ class Conditions:
 def examine(evidence: Evidence, pair: Pair, checks: Sequence[Check]) -> Conditions:
     """The conditions of this comparison."""
     return Conditions(
-        broken=tuple(_broken(pair, checks)), warnings=(*evidence.warnings, *_warnings(evidence, pair))
+        broken=tuple(_broken(pair, checks)),
+        warnings=(*evidence.warnings, *_warnings(evidence, pair), *judged.warnings(evidence, pair, checks)),
     )
 
 

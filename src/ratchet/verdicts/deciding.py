@@ -83,9 +83,9 @@ def decide_aa(
     results = tuple(_either(*sides) for sides in zip(both[: len(one_way)], both[len(one_way) :], strict=True))
     differing = [result for result in results if result.outcome == "failed"]
     if differing:
-        answer = f"The two arms differ in {', '.join(sentences.title(r.check) for r in differing)}, though they should be one."
+        answer = f"The two arms differ in {', '.join(sentences.title(r.check) for r in differing)}, though they should be one"
     else:
-        answer = f"No difference between {baseline} and {candidate}, as it should be."
+        answer = f"No difference between {baseline} and {candidate}, as it should be"
     outcome: Outcome = "invalid" if conditions.broken else "hold" if differing else "inconclusive"
     return Verdict(
         outcome=outcome,
@@ -94,7 +94,7 @@ def decide_aa(
         candidate=arm_of(evidence, candidate).variant_id or candidate,
         results=results,
         run_ids=tuple(map(str, evidence.facts.get("run_ids", ()))),
-        reasons=(f"A/A: {answer}", *conditions.broken),
+        reasons=conditions.broken or (f"A/A: {answer}",),
         warnings=conditions.warnings,
         inputs=_inputs(evidence, found, one_way, "a/a", alpha, seed),
     )

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from ratchet import powers
 from ratchet.evidence import FACTS, Evidence
 from ratchet.records import Check, CheckResult
 from ratchet.stats.multiplicity import holm
 from ratchet.stats.paired import paired_difference
 from ratchet.verdicts.estimates import Estimate, Question, estimate, too_weak
+from ratchet.verdicts.needs import needed_to_decide
 from ratchet.verdicts.pairs import Pair
 from ratchet.verdicts.values import FLAGS, REPEAT_MEASURES, NoValuesError
 
@@ -92,14 +92,10 @@ def _showable(question: Question, pair: Pair) -> Question:
     A set of 100 can't show that errors rose by less than 1 point: with no error at all the limit is 2.6. Without
     this, no set below 270 examples could ever ship. It depends on the number of examples alone, so the level holds.
     """
-    rows, units = pair.before, pair.before_unit
-    zeros = np.zeros(len(rows) if pair.aligned else pair.units)
-    repeated = pair.aligned and len(np.unique(units)) < len(rows)
-    at = units if pair.aligned else np.unique(units)
-    groups = None if pair.groups is None else pair.groups[at]
-    blank = paired_difference(
-        zeros, zeros, examples=units if repeated else None, groups=groups, level=question.level
-    )
+    units = np.unique(pair.before_unit)
+    zeros = np.zeros(len(units))
+    groups = None if pair.groups is None else pair.groups[units]
+    blank = paired_difference(zeros, zeros, groups=groups, level=question.level)
     reach = -blank.low / _MOST_NEEDED if math.isfinite(blank.low) else 0.0
     check = question.check
     if reach <= (check.margin or 0.0):
@@ -138,7 +134,7 @@ def _result(pair: Pair, asked: _Asked, harm: float | None, win: float | None) ->
     n = found.interval.n
     needed = None
     if outcome == "open":
-        needed = powers.needed_to_decide(
+        needed = needed_to_decide(
             estimate=middle, low=low, high=high, bound=asked.question.bound, n=n, alpha=asked.question.alpha
         )
     interval = found.interval

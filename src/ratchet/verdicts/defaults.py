@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ratchet.evidence import ArmData, Column, Evidence
+from ratchet.evidence import HUMAN, ArmData, Column, Evidence
 from ratchet.records import Check
 
 ACCURACY_MARGIN = 0.02
@@ -61,7 +61,9 @@ def _shared(evidence: Evidence) -> Mapping[str, Column]:
     """The columns that every arm has, by the first arm's."""
     arms = list(evidence.arms.values())
     return {
-        name: column for name, column in arms[0].columns.items() if all(name in arm.columns for arm in arms)
+        name: column
+        for name, column in arms[0].columns.items()
+        if not name.startswith(HUMAN) and all(name in arm.columns for arm in arms)
     }
 
 

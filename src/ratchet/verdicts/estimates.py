@@ -18,7 +18,7 @@ from ratchet.stats.intervals import Alternative, Interval
 from ratchet.stats.means import SMALL_N
 from ratchet.stats.paired import mean_interval, paired_difference
 from ratchet.stats.ratios import ratio_of_means
-from ratchet.verdicts import repeats
+from ratchet.verdicts import judged, repeats
 from ratchet.verdicts.pairs import Pair
 from ratchet.verdicts.values import NoValuesError, Sides, sides
 
@@ -101,12 +101,12 @@ def estimate(question: Question, pair: Pair) -> Estimate:
             return _limit(question, found) if question.limited else _mean(question, found)
         found = sides(check, pair)
         if question.limited:
-            return _limit(question, found)
+            return _limit(question, found, pair)
         if check.measure == "quantile":
             return _quantile(question, found)
         if _over_totals(check):
             return _totals(question, found)
-        return _mean(question, found)
+        return _mean(question, found, pair)
     except StatisticsError as error:
         raise NoValuesError(str(error)) from None
 
@@ -139,7 +139,7 @@ def _same_in_unit(found: Sides, before: Floats, after: Floats, units: Ints) -> b
     return bool((before[at] == found.before).all() and (after[at] == found.after).all())
 
 
-def _mean(question: Question, found: Sides) -> Estimate:
+def _mean(question: Question, found: Sides, pair: Pair | None = None) -> Estimate:
     before, after, examples, groups = _flat(found)
     base, cand, _ = found.by_unit()
     values = float(base.mean()), float(cand.mean())
@@ -148,7 +148,10 @@ def _mean(question: Question, found: Sides) -> Estimate:
     null = question.sign * question.bound
 
     def ask(alternative: Alternative) -> Interval:
-        return paired_difference(
+        by_people = pair and judged.corrected(
+            question.check, pair, level=question.level, null=null, alternative=alternative
+        )
+        return by_people or paired_difference(
             before, after, examples=examples, groups=groups, level=question.level,
             null=null, alternative=alternative, seed=question.seed,
         )  # fmt: skip
@@ -160,7 +163,7 @@ def _mean(question: Question, found: Sides) -> Estimate:
         candidate_value=values[1],
         p_passes=p_passes,
         p_fails=p_fails,
-        notes=found.notes,
+        notes=(*found.notes, *judged.note_on(interval, values[1] - values[0])),
         blocked=found.blocked,
     )
 
@@ -250,15 +253,18 @@ def _quantile(question: Question, found: Sides) -> Estimate:
     )
 
 
-def _enough_for(q: float, interval: Interval, n: int) -> Interval:
-    """The interval marked too small where n can't bound this quantile: 59 rows for p95, 1,000 for p99."""
+def rows_for_quantile(q: float) -> int:
+    """How many rows bound this quantile on its far side: 59 for p95, and 1,000 asked for p99 and beyond."""
     tail = max(q, 1.0 - q)
-    needed = P99_N if tail >= 0.99 else math.ceil(math.log(0.05) / math.log(tail))
-    return (
-        replace(interval, too_small=True, note=f"p{100 * q:g} needs {needed:,} rows to decide.")
-        if n < needed
-        else interval
-    )
+    return P99_N if tail >= 0.99 else math.ceil(math.log(0.05) / math.log(tail))
+
+
+def _enough_for(q: float, interval: Interval, n: int) -> Interval:
+    """The interval, marked too small where n can't bound this quantile."""
+    needed = rows_for_quantile(q)
+    if n >= needed:
+        return interval
+    return replace(interval, too_small=True, note=f"p{100 * q:g} needs {needed:,} rows to decide.")
 
 
 def _drawn(question: Question, interval: Interval, values: tuple[float, float], found: Sides) -> Estimate:
@@ -373,7 +379,7 @@ def _jaccard_of_totals(sums: Floats) -> Floats:
         return sums[:, 0] / sums.sum(axis=1)
 
 
-def _limit(question: Question, found: Sides) -> Estimate:
+def _limit(question: Question, found: Sides, pair: Pair | None = None) -> Estimate:
     """The candidate's own value against a limit."""
     check = question.check
     groups = found.groups_of(found.after_unit)
@@ -395,7 +401,8 @@ def _limit(question: Question, found: Sides) -> Estimate:
         values = _total_of_baseline(check, found), interval.estimate
     else:
         repeated = len(np.unique(found.after_unit)) < len(found.after)
-        interval = mean_interval(
+        by_people = pair and judged.corrected(check, pair, level=question.level, null=check.limit or 0.0)
+        interval = by_people or mean_interval(
             found.after, examples=found.after_unit if repeated else None, groups=groups, level=question.level
         )
         values = _unit_mean(found.before, found.before_unit), interval.estimate

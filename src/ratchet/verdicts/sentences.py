@@ -12,29 +12,22 @@ _RULES = {"better": "better", "no_worse": "no worse", "at_most": "at most", "at_
 def reasons(
     outcome: str, results: Sequence[CheckResult], *, baseline: str, candidate: str, broken: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """One sentence that answers, then why: preconditions that don't hold, and each check that decides."""
-    shown = [sentence(result) for result in results if result.outcome != "reported"]
-    return (_answer(outcome, results, baseline, candidate, broken), *broken, *shown)
-
-
-def _answer(
-    outcome: str, results: Sequence[CheckResult], baseline: str, candidate: str, broken: Sequence[str]
-) -> str:
+    """The answer in one sentence, without the outcome's word; for an invalid verdict, what is broken, one by one."""
     of = {kind: [r for r in results if r.outcome == kind] for kind in ("passed", "failed", "open", "invalid")}
+    if outcome == "invalid":
+        return tuple(broken) or tuple(f"{title(r.check)}: {r.reason}" for r in of["invalid"])
     if outcome == "ship":
         count = len(of["passed"])
-        return f"Ship: {candidate} may replace {baseline}; {'the check' if count == 1 else f'all {count} checks'} passed."
+        return (
+            f"{candidate} may replace {baseline}; {'its check' if count == 1 else f'all {count} checks'} passed",
+        )
     if outcome == "hold":
-        worst = "; ".join(f"{title(r.check)} {_moved(r)}" for r in of["failed"])
-        return f"Hold: keep {baseline}. {worst}."
-    if outcome == "invalid":
-        what = broken or [f"{title(r.check)}: {r.reason}" for r in of["invalid"]]
-        return f"No verdict: {'; '.join(what)}."
+        return (f"keep {baseline}; {'; '.join(f'{title(r.check)} {moved(r)}' for r in of['failed'])}",)
     if not of["open"]:
-        return f"Inconclusive: nothing but the error rate was checked between {baseline} and {candidate}."
+        return (f"nothing but the error rate was checked between {baseline} and {candidate}",)
     needed = [r.needed_n for r in of["open"] if r.needed_n is not None]
-    more = f" About {max(needed):,} examples would decide it." if needed else ""
-    return f"Inconclusive: {_names(of['open'])} {'is' if len(of['open']) == 1 else 'are'} open.{more}"
+    more = f"; about {max(needed):,} examples would decide it" if needed else ""
+    return (f"{_names(of['open'])} {'is' if len(of['open']) == 1 else 'are'} open{more}",)
 
 
 def _names(results: Sequence[CheckResult]) -> str:
@@ -84,11 +77,11 @@ def sentence(result: CheckResult) -> str:
     }
     needed = f", about {result.needed_n:,} examples would decide it" if result.needed_n else ""
     why = f" ({result.reason})" if result.reason else ""
-    return f"{asked}: {ended[result.outcome]}{needed}; {_moved(result)}{why}."
+    return f"{asked}: {ended[result.outcome]}{needed}; {moved(result)}{why}."
 
 
-def _moved(result: CheckResult) -> str:
-    """The estimate and its interval."""
+def moved(result: CheckResult) -> str:
+    """The estimate, its interval, and both arms' values."""
     check, unit = result.check, result.unit
     if result.estimate is None:
         return "is undetermined: failed answers count as never arriving"

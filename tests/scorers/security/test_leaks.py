@@ -4,8 +4,7 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ratchet import scores
 from ratchet.errors import ConfigError
@@ -193,6 +192,6 @@ def test_no_text_makes_the_prompt_leak_raise(text: str) -> None:
     "unit", ["a", "a ", "ab==", "0 ", "%61", "\\x61", "You are Ada, the assistant ", "\u200b"]
 )
 def test_long_repetitions_end(unit: str) -> None:
-    trace = Trace(id="a" * 32, output=unit * (190_000 // len(unit)), input=asked(SYSTEM))
+    trace = Trace(id="a" * 32, output=unit * (60_000 // len(unit)), input=asked(SYSTEM))
     no_prompt_leak(trace)
     assert no_canary_leak(trace, canary=CANARY).value is True

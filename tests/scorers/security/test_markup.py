@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ratchet import scores
 from ratchet.errors import ConfigError
@@ -205,4 +204,4 @@ def test_a_script_outside_of_code_is_found_whatever_stands_before(text: str) -> 
     ],
 )
 def test_long_repetitions_end(attempt: Try, unit: str) -> None:
-    assert attempt("no_unsafe_markup", unit * (190_000 // len(unit))).value in (True, False, None)
+    assert attempt("no_unsafe_markup", unit * (60_000 // len(unit))).value in (True, False, None)

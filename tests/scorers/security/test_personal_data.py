@@ -6,13 +6,13 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ratchet import scores
 from ratchet.errors import ConfigError
 from ratchet.scorers.security import _identifiers as ids
 from ratchet.scorers.security.personal_data import KINDS, find_personal_data
+
 from .conftest import Try, asked, called
 
 CARDS = """
@@ -191,7 +191,7 @@ def test_no_row_of_digits_makes_it_raise(text: str) -> None:
     "unit", ["1", "1 ", "+1", "A1", "1-", "a@", "a.", "(", "DE89 ", "٣", "\u200b", "tel 1 "]
 )
 def test_long_repetitions_end(attempt: Try, unit: str) -> None:
-    score = attempt("no_personal_data", unit * (100_000 // len(unit)))
+    score = attempt("no_personal_data", unit * (40_000 // len(unit)))
     assert score.value in (True, False, None)
 
 

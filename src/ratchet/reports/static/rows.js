@@ -82,7 +82,7 @@ export class RatchetRows extends HTMLElement {
 
   /** @param {import("./state.js").View} view @param {number} total */
   mark(view, total) {
-    this.counter.textContent = `${total.toLocaleString("en")} rows`;
+    this.counter.textContent = `${total.toLocaleString("en")} ${total === 1 ? "row" : "rows"}`;
     for (const tab of this.querySelectorAll("[data-show]")) {
       tab.setAttribute("aria-pressed", String(tab.dataset.show === view.show));
     }

@@ -173,7 +173,8 @@ def folded(text: str) -> str:
 
 def squeezed(text: str) -> str:
     """`folded`, letters and digits only."""
-    return "".join(filter(str.isalnum, folded(text)))
+    text = folded(text)
+    return text.translate(_NO_ALNUM) if text.isascii() else "".join(filter(str.isalnum, text))
 
 
 def rot13(text: str) -> str:
@@ -238,8 +239,20 @@ def _within(marker: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(marker)}(?!\w)", text) is not None
 
 
+# translating is ten times as fast as substituting, and these run between two model calls
+_NO_ALNUM = {code: None for code in range(128) if not chr(code).isalnum()}
+_NO_HEX = {code: None for code in range(128) if chr(code) not in "0123456789abcdef"}
+_NO_BINARY = {code: None for code in range(128) if chr(code) not in "01"}
+_BASE64 = str.maketrans("-_", "+/", " \t\n\r\f\v\\")
+
+
+def _ascii(text: str) -> str:
+    text = plain(text)
+    return text if text.isascii() else text.encode("ascii", "ignore").decode()
+
+
 def _base64_text(text: str) -> str:
-    return re.sub(r"[\s\\]+", "", plain(text)).replace("-", "+").replace("_", "/")
+    return _ascii(text).translate(_BASE64)
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:
@@ -252,7 +265,10 @@ def _base64_cores(data: bytes) -> Iterator[str]:
 
 
 def _hex_text(text: str) -> str:
-    return re.sub(r"\\[xu](?:00)?|&#x|0x|%|[^0-9a-f]", "", plain(text).lower())
+    text = _ascii(text).lower()
+    if "x" in text or "\\u" in text:
+        text = re.sub(r"\\[xu](?:00)?|&#x|0x", "", text)
+    return text.translate(_NO_HEX)
 
 
 def _codes_text(text: str) -> str:
@@ -260,7 +276,7 @@ def _codes_text(text: str) -> str:
 
 
 def _binary_text(text: str) -> str:
-    return "".join(re.findall(r"[01]+", plain(text)))
+    return _ascii(text).translate(_NO_BINARY)
 
 
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{24,}")

@@ -81,7 +81,7 @@ def no_unsafe_markup(
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _HTML_LINE = re.compile(r" {0,3}<[A-Za-z/!?]")
-_LONG_HTML = re.compile(r"(?i)<(?:!--|\?|!\[CDATA\[|pre\b|textarea\b|script\b|style\b)")
+_LONG_HTML = re.compile(r"(?i) {0,3}<(?:!--|\?|!\[CDATA\[|pre\b|textarea\b|script\b|style\b)")
 
 
 def without_code(text: str) -> str:
@@ -106,7 +106,7 @@ def without_code(text: str) -> str:
             fence = opening[1]
             kept.append("")
             continue
-        if _LONG_HTML.search(line):  # it may go on past blank lines: nothing after it is taken for code
+        if _LONG_HTML.match(line):  # it may go on past blank lines: nothing after it is taken for code
             return "\n".join([_without_spans("\n".join(kept)), *text.splitlines()[len(kept) :]])
         raw = bool(line.strip()) and (raw or _HTML_LINE.match(line) is not None)
         kept.append(line)

@@ -1,0 +1,1 @@
+"""Simulated migrations whose truth is known; `ratchet.testing.simulate` is the door."""

@@ -1,0 +1,3 @@
+"""stub"""
+from ratchet.testing.migrations.drawing import simulate
+from ratchet.testing.migrations.records import Migration
