@@ -85,7 +85,7 @@ def test_every_format_gives_the_same_numbers_also_packed(tmp_path: Path) -> None
 def test_only_the_arms_asked_for_are_read_in_the_order_asked(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "f.csv", "m,id,s\nx,1,1\ny,1,1\nz,1,1\n")
     assert list(tabular.load([path], Spec(by="m", scores=("s",)), arms=("z", "x")).arms) == ["z", "x"]
-    with pytest.raises(UnknownNameError, match="no arm named 'yy'(.|\n)*Did you mean 'y'"):
+    with pytest.raises(UnknownNameError, match=r"no arm named 'yy'(.|\n)*Did you mean 'y'"):
         tabular.load([path], Spec(by="m", scores=("s",)), arms=("x", "yy"))
 
 
@@ -241,8 +241,8 @@ def test_repeats_are_told_apart_by_their_column_or_numbered(tmp_path: Path) -> N
     assert values(by_column, "f", "score") == [0, 1, 1, 1]
     numbered = tabular.load_alone([path], Spec(number_repeats=True, scores=("score",)))["f"]
     assert values(numbered, "f", "score") == [1, 0, 1, 1]
+    csv_file(path, "id,run,score\na,10,1\na,9,0\na,9,1\n")
     with pytest.raises(PairingError, match="example 'a' and repeat '9': lines 3 and 4"):
-        csv_file(path, "id,run,score\na,10,1\na,9,0\na,9,1\n")
         tabular.load_alone([path], Spec(repeat="run", scores=("score",)))
 
 
@@ -374,7 +374,7 @@ def test_a_check_is_a_rule_a_metric_and_settings() -> None:
     assert (
         specs.check_of("at_most wait limit=3", lower_is_better=frozenset({"wait"})).higher_is_better is False
     )
-    with pytest.raises(ConfigError, match="no rule 'no_worst'.*Did you mean 'no_worse'"):
+    with pytest.raises(ConfigError, match=r"no rule 'no_worst'.*Did you mean 'no_worse'"):
         specs.check_of("no_worst score")
     with pytest.raises(ConfigError, match="no setting 'margins'"):
         specs.check_of("no_worse score margins=2")
@@ -395,3 +395,52 @@ def test_what_ratchet_exports_can_be_read_back(tmp_path: Path) -> None:
     assert list(found.arms) == ["a", "b"]
     assert values(found, "b", "exact_match") == [0]
     assert found.arms["b"].cached.tolist() == [True]
+
+
+# --- many rows
+
+
+def _many(path: Path, odd: str = "") -> Path:
+    rows = [f"{n},{m},{n % 2},{n % 7}.5" for n in range(9000) for m in ("x", "y")]
+    return csv_file(path, "id,m,score,cost_usd\n" + "\n".join(rows) + "\n" + odd)
+
+
+def test_rows_read_together_and_one_by_one_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ratchet.tabular import batches
+
+    path = _many(tmp_path / "f.csv")
+    fast = tabular.load([path], Spec(by="m", scores=("score",)))
+    monkeypatch.setattr(batches, "add_batch", lambda *_: False)
+    slow = tabular.load([path], Spec(by="m", scores=("score",)))
+    assert fast.examples == slow.examples
+    for arm in ("x", "y"):
+        assert values(fast, arm, "score") == values(slow, arm, "score")
+        assert values(fast, arm, "cost_usd") == values(slow, arm, "cost_usd")
+        assert fast.arms[arm].columns["score"].kind == slow.arms[arm].columns["score"].kind == "bool"
+
+
+def test_a_bad_cell_far_down_names_its_own_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"f\.csv:18002, column 'score': found 'oops'"):
+        tabular.load([_many(tmp_path / "f.csv", "9000,x,oops,1\n")], Spec(by="m", scores=("score",)))
+    with pytest.raises(DatasetError, match=r"f\.csv:18003, column 'score': found '0\.5', but line 18002 says 'pass'"):
+        tabular.load(
+            [_many(tmp_path / "f.csv", "9000,x,pass,1\n9001,x,0.5,1\n")], Spec(by="m", scores=("score",))
+        )
+
+
+def test_shuffled_rows_hold_the_same_evidence(tmp_path: Path) -> None:
+    import random
+
+    lines = _many(tmp_path / "a.csv").read_text().splitlines()
+    rows = lines[1:]
+    random.Random(1).shuffle(rows)
+    shuffled = csv_file(tmp_path / "b.csv", "\n".join([lines[0], *rows]) + "\n")
+    one, two_ = (
+        tabular.load([path], Spec(by="m", scores=("score",)), arms=("x", "y"))
+        for path in (tmp_path / "a.csv", shuffled)
+    )
+    for arm in ("x", "y"):
+        a = dict(zip(one.examples, values(one, arm, "cost_usd"), strict=True))
+        assert a == dict(zip(two_.examples, values(two_, arm, "cost_usd"), strict=True))

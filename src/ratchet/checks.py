@@ -71,7 +71,7 @@ def resolve(spec: Check | Mapping[str, Json]) -> Check:
     """
     if isinstance(spec, Check):
         return spec
-    named = [rule for rule in RULES if rule in spec]
+    named: list[Rule] = [rule for rule in RULES if rule in spec]
     if len(named) != 1:
         found = ", ".join(map(str, spec)) or "nothing"
         raise ConfigError(f"a check needs exactly one of {', '.join(RULES)}; found {found}")

@@ -66,7 +66,7 @@ def test_the_help_lists_every_command_as_it_describes_itself(ratchet: Ratchet) -
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None
         assert command.name == name
-        assert command.short_help == line
+        assert command.get_short_help_str(200).rstrip(".") == line.rstrip(".")
         assert name in said
 
 

@@ -143,7 +143,7 @@ def test_a_store_that_may_not_be_written_is_told_before_any_call(server: Simulat
 def as_nobody(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     # imported as root: the interpreter's own files may be out of the other user's reach
     code = (
-        "import os, sys, unicodedata, uvloop, yaml, ratchet.cli.run, ratchet.runs, ratchet.stores.sqlite, ratchet.projects\n"
+        "import os, sys, sysconfig, unicodedata, uvloop, yaml, ratchet.verdicts, ratchet.reports, ratchet.cli.run, ratchet.runs, ratchet.stores.sqlite, ratchet.projects\n"
         "import ratchet.prices, ratchet.scorers.text, ratchet.providers.openai_chat, ratchet.summaries\n"
         "from ratchet.cli import main\n"
         "os.setuid(65534)\n"

@@ -26,7 +26,12 @@ def column(name: str, values: Array, **changes: Any) -> Column:
 
 
 def arm(
-    name: str, columns: Mapping[str, Array | Column], *, failed: Array | None = None, repeats: int = 1, **changes: Any
+    name: str,
+    columns: Mapping[str, Array | Column],
+    *,
+    failed: Array | None = None,
+    repeats: int = 1,
+    **changes: Any,
 ) -> ArmData:
     n = len(next(v.values if isinstance(v, Column) else v for v in columns.values()))
     none = np.zeros(n, bool)
@@ -58,7 +63,13 @@ def evidence(*arms: ArmData, groups: Sequence[int] | Array | None = None, **chan
         contents=tuple(f"c{i}" for i in range(n)),
         slices={},
         arms={each.name: each for each in arms},
-        facts={"interleaved": True, "source": "runs", "baseline": arms[0].name, "task_id": "task", "run_ids": ["run"]},
+        facts={
+            "interleaved": True,
+            "source": "runs",
+            "baseline": arms[0].name,
+            "task_id": "task",
+            "run_ids": ["run"],
+        },
     )
     return replace(made, **changes)
 

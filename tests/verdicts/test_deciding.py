@@ -42,7 +42,9 @@ def test_a_cheaper_arm_that_answers_alike_ships() -> None:
 
 
 def test_an_arm_that_is_shown_worse_is_held_whatever_it_saves() -> None:
-    verdict = decide(pair(cost=0.01, wrong=80), checks=[no_worse("exact", margin_pp=2), better("cost_usd", ratio=0.7)])
+    verdict = decide(
+        pair(cost=0.01, wrong=80), checks=[no_worse("exact", margin_pp=2), better("cost_usd", ratio=0.7)]
+    )
     assert verdict.outcome == "hold"
     assert result(verdict, "exact").outcome == "failed"
     assert result(verdict, "cost_usd").outcome == "passed"
@@ -61,7 +63,9 @@ def test_too_little_to_tell_is_inconclusive_and_says_how_many_examples_would_do(
 def test_the_interval_is_tangos_at_two_sided_90_percent_of_candidate_minus_baseline() -> None:
     found = result(decide(pair(wrong=20), checks=[no_worse("exact", margin_pp=2)]), "exact")
     wanted = tango_interval(20, 0, 600, level=0.9)
-    assert (found.estimate, found.low, found.high) == pytest.approx((wanted.estimate, wanted.low, wanted.high))
+    assert (found.estimate, found.low, found.high) == pytest.approx(
+        (wanted.estimate, wanted.low, wanted.high)
+    )
     assert found.level == pytest.approx(0.9)
     assert (found.baseline_value, found.candidate_value) == pytest.approx((0.9, 0.9 - 20 / 600))
 
@@ -92,7 +96,9 @@ def test_fewer_than_20_examples_never_ship(n: int, outcome: str) -> None:
 
 def test_fewer_than_20_examples_may_still_be_held() -> None:
     n = 19
-    data = evidence(arm("old", {"score": np.ones(n) - 0.01 * np.arange(n)}), arm("new", {"score": np.zeros(n)}))
+    data = evidence(
+        arm("old", {"score": np.ones(n) - 0.01 * np.arange(n)}), arm("new", {"score": np.zeros(n)})
+    )
     assert decide(data, checks=[no_worse("score", margin=0.1)]).outcome == "hold"
 
 
@@ -123,7 +129,10 @@ def test_repeats_are_no_new_examples() -> None:
         arm("new", {"exact": np.repeat(once[1], 10)}, repeats=10),
     )
     checks = [no_worse("exact", margin_pp=2)]
-    first, second = result(decide(single, checks=checks), "exact"), result(decide(tenfold, checks=checks), "exact")
+    first, second = (
+        result(decide(single, checks=checks), "exact"),
+        result(decide(tenfold, checks=checks), "exact"),
+    )
     assert second.n == 200
     assert _width(second) == pytest.approx(_width(first))
 
@@ -169,7 +178,9 @@ def test_answers_that_a_scorer_gave_up_on_are_not_dropped_silently() -> None:
 @pytest.mark.parametrize(
     ("errors", "outcome"), [("fail", "invalid"), ("exclude", "passed"), ("invalid", "invalid")]
 )
-def test_means_of_cost_over_errors_are_void_unless_leaving_them_out_is_asked_for(errors: str, outcome: str) -> None:
+def test_means_of_cost_over_errors_are_void_unless_leaving_them_out_is_asked_for(
+    errors: str, outcome: str
+) -> None:
     failed = np.arange(600) % 20 == 0
     data = evidence(arm("old", {"cost_usd": COSTS}), arm("new", {"cost_usd": COSTS * 0.5}, failed=failed))
     found = result(decide(data, checks=[better("cost_usd", ratio=0.7, errors=errors)]), "cost_usd")
@@ -225,7 +236,9 @@ def test_a_limit_is_held_against_the_candidates_own_interval(limit: float, outco
 
 
 def test_a_limit_asks_nothing_of_the_baseline() -> None:
-    data = evidence(arm("old", {"exact": passes(600)}), arm("new", {"exact": passes(600), "latency_s": TIMES}))
+    data = evidence(
+        arm("old", {"exact": passes(600)}), arm("new", {"exact": passes(600), "latency_s": TIMES})
+    )
     found = result(decide(data, checks=[at_most("latency_s", p=95, limit=100)]), "latency_s")
     assert (found.outcome, found.baseline_value) == ("passed", None)
 
@@ -277,7 +290,8 @@ def test_a_check_of_an_unknown_score_is_invalid_and_names_the_known_ones() -> No
 
 def test_reports_decide_nothing() -> None:
     verdict = decide(
-        pair(wrong=100), checks=[no_worse("exact", margin_pp=2, role="report"), better("cost_usd", role="report")]
+        pair(wrong=100),
+        checks=[no_worse("exact", margin_pp=2, role="report"), better("cost_usd", role="report")],
     )
     assert verdict.outcome == "inconclusive"
     assert "nothing but the error rate" in verdict.reasons[0]
@@ -307,7 +321,9 @@ def test_rows_that_one_arm_lacks_void_the_verdict_above_two_percent() -> None:
         whole = arm("new", {"exact": passes(600)})
         part = arm("new", {"exact": passes(600 - count)}, example=np.arange(count, 600))
         assert len(whole.example) == len(part.example) + count
-        return decide(evidence(arm("old", {"exact": passes(600)}), part), checks=[no_worse("exact", margin_pp=2)])
+        return decide(
+            evidence(arm("old", {"exact": passes(600)}), part), checks=[no_worse("exact", margin_pp=2)]
+        )
 
     assert without(12).outcome == "ship"
     assert any("12 of 600 rows are in one arm only" in warning for warning in without(12).warnings)
@@ -382,7 +398,10 @@ def test_slices_are_reported_and_never_ship() -> None:
     sliced = replace(data, slices={"language": tuple("de" if i % 2 else "en" for i in range(600))})
     verdict = decide(sliced, checks=[no_worse("exact", margin_pp=20)])
     assert verdict.outcome == "ship"
-    assert {tuple(found.where.items()) for found in verdict.slices} == {(("language", "de"),), (("language", "en"),)}
+    assert {tuple(found.where.items()) for found in verdict.slices} == {
+        (("language", "de"),),
+        (("language", "en"),),
+    }
     assert {found.outcome for found in verdict.slices} == {"reported"}
     assert all("worse here" in found.reason for found in verdict.slices)
 

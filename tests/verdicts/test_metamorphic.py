@@ -27,7 +27,8 @@ def mixed(n: int = 300, *, seed: int = 1, repeats: int = 1, grouped: bool = Fals
         truth = rng.integers(0, 3, n).repeat(repeats)
         guessed = np.where(right, truth, (truth + 1) % 3)
         labels = tuple(
-            (frozenset({LABELS[g]}), frozenset({LABELS[t]})) for g, t in zip(guessed.tolist(), truth.tolist(), strict=True)
+            (frozenset({LABELS[g]}), frozenset({LABELS[t]}))
+            for g, t in zip(guessed.tolist(), truth.tolist(), strict=True)
         )
         return arm(
             name,
@@ -163,7 +164,10 @@ def test_scaling_a_metric_scales_its_result() -> None:
         arms={
             name: replace(
                 each,
-                columns={**each.columns, "score": replace(each.columns["score"], values=each.columns["score"].values * 8)},
+                columns={
+                    **each.columns,
+                    "score": replace(each.columns["score"], values=each.columns["score"].values * 8),
+                },
             )
             for name, each in data.arms.items()
         },

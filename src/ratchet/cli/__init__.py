@@ -76,11 +76,10 @@ def main() -> None:
         _say("interrupted")
         status = EXIT_FAILED
     except SystemExit:
-        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+        if not type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             raise
-        status = (
-            EXIT_FAILED  # the reader of our output has gone, as in `ratchet list | head`: 1 would say "hold"
-        )
+        # click found that the reader has gone, as in `ratchet list | head`: its 1 would say "hold", 0 "ship"
+        status = EXIT_FAILED
     except RatchetError as error:
         _say(f"{type(error).__name__}: {error}")
         status = EXIT_FAILED if isinstance(error, (StoreError, ProviderError)) else EXIT_WRONG_USE

@@ -153,8 +153,10 @@ def _metric_rows(name: str, found: Sequence[Mapping[str, Any] | None]) -> Iterat
 def _share(metric: Mapping[str, Any] | None) -> str:
     if metric is None or metric["mean"] is None:
         return "-"
-    share = f"{100 * metric['mean']:.2f} %"
-    return f"{share} ({metric['passes']:,}/{metric['of']:,})" if "passes" in metric else share
+    if "passes" in metric:
+        return f"{100 * metric['mean']:.2f} % ({metric['passes']:,}/{metric['of']:,})"
+    whole, _, places = f"{100 * metric['mean']:.6f}".partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(1, '0')} %"
 
 
 def _number(metric: Mapping[str, Any] | None, key: str) -> str:

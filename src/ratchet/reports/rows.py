@@ -41,9 +41,11 @@ class Rows:
         self._arms = [evidence.arms[name] for name in (self._called.baseline, self._called.candidate)]
         change = np.abs(found.after - found.before)
         self._top = float(np.nanmax(change)) if np.isfinite(change).any() else 0.0
-        known = [float(v) for v in np.concatenate([found.before, found.after]) if math.isfinite(v)]
-        self._unit = numbers.level_unit(found.metric, known, rate=False)
-        self._graded = bool(known) and found.higher_is_better and min(known) >= 0 and max(known) <= 1
+        both = np.concatenate([found.before, found.after])
+        both = both[np.isfinite(both)]
+        low, high = (float(both.min()), float(both.max())) if len(both) else (math.nan, math.nan)
+        self._unit = numbers.level_unit(found.metric, [low, high] if len(both) else [], rate=False)
+        self._graded = found.higher_is_better and low >= 0 and high <= 1
         self._left = MOST_FILE_CHARS
         self._row = templates.get_template("_row.html")
         self._detail = templates.get_template("_detail.html")
@@ -126,6 +128,8 @@ class Rows:
 
     def _outputs(self, arm: ArmData, index: int, detail: Detail | None) -> list[str]:
         given: Sequence[Json] = detail.outputs.get(arm.name, ()) if detail else ()
+        if isinstance(given, str):  # one answer, not one a character
+            given = [given]
         return [_plain(value) for value in (given or examples.answers(arm, index)) if value is not None]
 
     def _scores(self, index: int) -> list[dict[str, Any]]:

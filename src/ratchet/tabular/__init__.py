@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ratchet.errors import ConfigError, PlanError
+from ratchet.errors import ConfigError, PlanError, UnknownNameError
 from ratchet.evidence import Evidence
 from ratchet.tabular.loading import Loaded, read_tables
 from ratchet.tabular.pairing import alone, evidence_of
@@ -43,7 +43,7 @@ def load(
             f"found one arm, {names[0]!r}; expected two or more: a second file, a column that names the arm "
             "(--by COLUMN), or a column an arm (--scores A,B)"
         )
-    return evidence_of(loaded, spec, names)
+    return _named(spec, evidence_of(loaded, spec, names))
 
 
 def load_alone(
@@ -51,7 +51,18 @@ def load_alone(
 ) -> Mapping[str, Evidence]:
     """Each arm by itself: their examples need not be the same, and nothing counts as missing."""
     loaded = read_tables(arm_files(paths, spec), spec, paired=False, root=root)
-    return {name: alone(loaded, name, spec) for name in loaded.tables}
+    found = {name: alone(loaded, name, spec) for name in loaded.tables}
+    _named(spec, *found.values())
+    return found
+
+
+def _named(spec: Spec, *found: Evidence) -> Evidence:
+    """The first of these; a metric that only the spec knows is refused."""
+    metrics = {name: None for each in found for arm in each.arms.values() for name in arm.columns}
+    for name in (*sorted(spec.lower_is_better), *spec.dimensions):
+        if name not in metrics:
+            raise UnknownNameError("metric", name, metrics)
+    return found[0]
 
 
 def arm_files(paths: Sequence[str | Path], spec: Spec) -> list[tuple[str, Path]]:

@@ -24,6 +24,7 @@ from ratchet.tabular.cells import (
     error_kind,
     is_error,
     items_of,
+    number_of,
     scale_of,
 )
 
@@ -262,7 +263,8 @@ class ArmReader:
         metric, column = self.table.metrics[name], self.columns.metrics[name]
         kind = metric.kind
         if has_word and kind.word is None:
-            kind.word = self._first(column, rows, lines, 0)
+            at = next(n for n, row in enumerate(rows) if number_of(cell_at(row, column))[1])
+            kind.word = self._first(column, rows, lines, at)
         if not has_word and kind.number is None:
             others = np.flatnonzero((values != 0.0) & (values != 1.0) & ~np.isnan(values))
             if others.size:

@@ -122,7 +122,7 @@ def _flat(found: Sides) -> tuple[Floats, Floats, Ints | None, Ints | None]:
 
     Copies of one example that agree in everything are one row, so that they narrow nothing.
     """
-    repeated = len(np.unique(found.before_unit)) < max(len(found.before), len(found.after))
+    repeated = found.repeats and len(np.unique(found.before_unit)) < max(len(found.before), len(found.after))
     if repeated and found.aligned:
         before, after, units = found.by_unit()
         if not _same_in_unit(found, before, after, units):
@@ -228,7 +228,7 @@ def _as_change(ratio: Interval) -> Interval:
 
 def _quantile(question: Question, found: Sides) -> Estimate:
     q = question.check.quantile or 0.5
-    plain = found.aligned and found.groups is None and len(np.unique(found.before_unit)) == len(found.before)
+    plain = found.aligned and found.groups is None and not found.repeats
     first, second = found.groups_of(found.before_unit), found.groups_of(found.after_unit)
     ids = (
         found.before_unit if first is None else first,
@@ -400,7 +400,7 @@ def _limit(question: Question, found: Sides, pair: Pair | None = None) -> Estima
         )  # fmt: skip
         values = _total_of_baseline(check, found), interval.estimate
     else:
-        repeated = len(np.unique(found.after_unit)) < len(found.after)
+        repeated = found.repeats and len(np.unique(found.after_unit)) < len(found.after)
         by_people = pair and judged.corrected(check, pair, level=question.level, null=check.limit or 0.0)
         interval = by_people or mean_interval(
             found.after, examples=found.after_unit if repeated else None, groups=groups, level=question.level

@@ -77,7 +77,14 @@ def _spread(check: Check, pair: Pair) -> Sides:
 def _made(found: Sides, before: Floats, after: Floats, units: Ints, note: str) -> Sides:
     notes = (*found.notes, note) if note else found.notes
     return replace(
-        found, before=before, after=after, before_unit=units, after_unit=units, aligned=True, notes=notes
+        found,
+        before=before,
+        after=after,
+        before_unit=units,
+        after_unit=units,
+        aligned=True,
+        repeats=False,
+        notes=notes,
     )
 
 
@@ -106,6 +113,7 @@ def _agreement(check: Check, pair: Pair) -> Sides:
         after_unit=units,
         groups=pair.groups,
         aligned=True,
+        repeats=False,
     )
 
 

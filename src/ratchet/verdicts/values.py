@@ -42,6 +42,8 @@ class Sides:
     groups: Ints | None
     """By unit's code."""
     aligned: bool
+    repeats: bool
+    """Whether a unit may have several rows."""
     before_labels: tuple[Labels, ...] = ()
     after_labels: tuple[Labels, ...] = ()
     notes: tuple[str, ...] = ()
@@ -50,6 +52,8 @@ class Sides:
 
     def by_unit(self) -> tuple[Floats, Floats, Ints]:
         """The mean of each unit on both sides, and the units' codes."""
+        if self.aligned and not self.repeats:
+            return self.before, self.after, self.before_unit
         units, codes = np.unique(self.before_unit, return_inverse=True)
         others = np.searchsorted(units, self.after_unit)
         before = np.bincount(codes, weights=self.before) / np.bincount(codes)
@@ -93,6 +97,7 @@ def sides(check: Check, pair: Pair) -> Sides:
         after_unit=pair.after_unit[keep[1]],
         groups=pair.groups,
         aligned=pair.aligned,
+        repeats=pair.repeats,
         before_labels=labels[0],
         after_labels=labels[1],
         notes=tuple(notes),
@@ -138,6 +143,7 @@ def _alone(check: Check, pair: Pair) -> Sides:
         after_unit=pair.after_unit[kept],
         groups=pair.groups,
         aligned=False,
+        repeats=pair.repeats,
         before_labels=_labels_at(check, pair.baseline, pair.before, kept_base),
         after_labels=_labels_at(check, pair.candidate, pair.after, kept),
         notes=tuple(notes),
