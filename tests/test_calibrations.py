@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from judged import Human, Judged, fill, judged_run
-from ratchet import calibrations, codec, retests, sheets
+from ratchet import calibrations, codec, retests, sheets, summaries
 from ratchet.calibrations import Calibration, Status, corrected_difference, status
+from ratchet.cli import export
 from ratchet.errors import PlanError
 from ratchet.families import family_of
 from ratchet.ports import Store
@@ -178,6 +179,8 @@ def test_the_judge_asked_again_is_compared_with_itself(store: Store, project: Pa
             again = retests.retest(judged.run, store, "judge", traces, times=2, root=project)
             assert judged.server.stats().requests == asked + 80
             assert judge_says(judged.run, store) == before
+            own = [row.repeat for row in store.rows(judged.run.id) if row.arm is None]
+            assert sorted(own)[-80:] == [1000] * 40 + [2000] * 40, "no cache takes them for the first answers"
             assert sorted(again) == traces
             found = calibrations.calibrate(judged.run, store, "judge", retests=again).retest
         assert found is not None
@@ -218,6 +221,16 @@ def test_people_are_read_as_numbers(judged: Judged, store: Store) -> None:
     values = calibrations.human_values(store, judged.run.id, "judge")
     assert len(values) == 20
     assert set(values.values()) == {0.5}
+
+
+def test_labels_stand_beside_the_judges_scores_in_summary_and_export(judged: Judged, store: Store) -> None:
+    before = summaries.summarise(judged.run, store).arms["champion"].scores["judge"]
+    label(judged.run, store, lambda output: not judged.truth[output])
+    assert summaries.summarise(judged.run, store).arms["champion"].scores["judge"] == before
+    said = judge_says(judged.run, store)
+    rows = list(export.rows(judged.run, store))
+    assert all(row["score.judge"] is said[row["trace_id"]] for row in rows)
+    assert sum("score.human.judge.ada" in row for row in rows) == 100
 
 
 def test_a_label_without_a_judgement_is_counted(judged: Judged, store: Store) -> None:

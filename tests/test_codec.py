@@ -84,7 +84,7 @@ def record(cls: type, depth: int = 0) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_record_survives_being_written_and_read(cls: type) -> None:
     @settings(
-        max_examples=25,
+        max_examples=15,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
@@ -370,7 +370,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_path(cls: type, data: Any, 
     assert said in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(CLASSES), PAYLOADS)
 def test_any_json_gives_a_record_or_an_error_of_ours(cls: type, data: Any) -> None:
     with contextlib.suppress(CodecError):

@@ -18,7 +18,7 @@ COSTS = RNG.lognormal(-5, 0.4, 600)
 TIMES = RNG.lognormal(0, 0.4, 600)
 
 
-def pair(n: int = 600, *, right: Array | None = None, wrong: int = 0, cost: float = 1.0, time: float = 1.0):  # noqa: ANN201
+def pair(n: int = 600, *, right: Array | None = None, wrong: int = 0, cost: float = 1.0, time: float = 1.0):
     base = passes(n, range(0, n, 10))
     after = base.copy() if right is None else right
     after[:0] = 0

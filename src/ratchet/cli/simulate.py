@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-@click.command()
+@click.command(short_help="Serve simulated models over HTTP.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one and prints it.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(

@@ -94,7 +94,9 @@ def forest(bars: Sequence[Bar], *, label: str, tick: Callable[[float], str], wid
     left, right, bottom = names + 4, width - values, row * len(bars) + 4
     scale = _scale(low, high, left, right)
     parts: list[str] = []
-    for value in ticks(low, high, max(3, (right - left) // 36)):
+    most = max(3, (right - left) // 36)
+    places = ticks(low, high, most)
+    for value in places if len(places) > 1 else ticks(low, high, most + 2):
         kind = "c-zero" if value == 0 else "c-grid"
         parts.append(
             f'<line class="{kind}" x1="{scale(value):.1f}" x2="{scale(value):.1f}" y1="2" y2="{bottom}"/>'

@@ -39,6 +39,8 @@ class Interval:
     draws: int | None = None
     too_small: bool = False
     skewed: bool = False
+    skewness: float = 0.0
+    """Of the units where limits by Student's t rest on them; the side of the longer tail."""
     note: str | None = None
 
     def excludes(self, value: float) -> bool:

@@ -116,12 +116,18 @@ def is_skewed(values: FloatArray) -> bool:
     >>> is_skewed(np.arange(50.0)), is_skewed(np.exp(np.linspace(-3.0, 3.0, 50)))
     (False, True)
     """
+    return len(values) < 25.0 * skewness(values) ** 2
+
+
+def skewness(values: FloatArray) -> float:
+    """The third central moment in units of the standard deviation; 0 where all values are equal.
+
+    >>> skewness(np.array([0.0, 0.0, 0.0, 1.0])).__round__(3)
+    1.155
+    """
     centred = values - values.mean()
     spread = float((centred**2).mean())
-    if spread <= 0.0:
-        return False
-    skewness = float((centred**3).mean()) / spread**1.5
-    return len(values) < 25.0 * skewness**2
+    return float((centred**3).mean()) / spread**1.5 if spread > 0.0 else 0.0
 
 
 def t_p(estimate: float, se: float, df: float, null: float, alternative: Alternative) -> float:

@@ -16,6 +16,7 @@ from ratchet.stats.means import (
     group_sums,
     grouped_mean,
     is_skewed,
+    skewness,
     sign_flip_p,
     t_limits,
     t_p,
@@ -149,6 +150,7 @@ def _continuous(
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or plain.too_few,
         skewed=not adjusted and not one_zero and is_skewed(sums),
+        skewness=0.0 if adjusted or one_zero else skewness(sums),
         note=_note(plain.se, data, plain.effective_groups),
     )
 
@@ -203,4 +205,5 @@ def mean_interval(
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or mean.too_few,
         skewed=not is_binary(x) and is_skewed(sums),
+        skewness=0.0 if is_binary(x) else skewness(sums),
     )

@@ -41,7 +41,9 @@ def numbers_of(cells: Sequence[Json]) -> tuple[Floats, bool] | None:
             found = [read[type(cell), cell] for cell in cells]
             values = np.array([value for value, _ in found], np.float64)
             if any(is_word for _, is_word in found):
-                mixed = any(not is_word and value not in (0.0, 1.0) and value == value for value, is_word in found)
+                mixed = any(
+                    not is_word and value not in (0.0, 1.0) and value == value for value, is_word in found
+                )
                 return None if mixed else (values, True)
             return values, False
         elif kinds == {str}:

@@ -130,6 +130,63 @@ class Table:
         self.error_kinds[kind if known else "other"] += 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What one row says of one arm."""
+
+    cells: Mapping[str, Json]
+    """By metric."""
+    text: Json
+    answer: Json
+    agree: Mapping[str, Json]
+    """By column whose agreement is measured."""
+    failure: str | None
+
+    def lists(self) -> dict[str, list[Any]]:
+        """The cells that hold repeats."""
+        found = {name: items_of(cell) for name, cell in self.cells.items()}
+        # an answer in text may be a list itself
+        parts = {
+            ".text": self.text,
+            ".answer": self.answer,
+            **{f".{n}": cell for n, cell in self.agree.items()},
+        }
+        found |= {name: items_of(cell, in_text=False) for name, cell in parts.items()}
+        return {name: items for name, items in found.items() if items is not None}
+
+    @staticmethod
+    def length(lists: Mapping[str, list[Any]], place: Place) -> int:
+        """How many repeats these lists hold.
+
+        Raises:
+            DatasetError: The lists have different lengths, or nothing in them.
+        """
+        lengths = {name.removeprefix("."): len(items) for name, items in lists.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {n}" for name, n in lengths.items())
+            raise place.error(
+                f"expected lists of one length, an item a repeat: {found}", next(iter(lists.values()))
+            )
+        length = next(iter(lengths.values()))
+        if not length:
+            raise place.error("expected at least one repeat in the list", [])
+        return length
+
+    def one(self, k: int, lists: Mapping[str, list[Any]]) -> Answered:
+        """The repeat number `k`; what is no list belongs to every repeat."""
+
+        def item(name: str, cell: Json) -> Json:
+            return lists[name][k] if name in lists else cell
+
+        return Answered(
+            cells={name: item(name, cell) for name, cell in self.cells.items()},
+            text=item(".text", self.text),
+            answer=item(".answer", self.answer),
+            agree={name: item(f".{name}", cell) for name, cell in self.agree.items()},
+            failure=self.failure,
+        )
+
+
 @dataclass(slots=True)
 class ArmReader:
     """Appends rows to one arm's table."""
@@ -160,48 +217,23 @@ class ArmReader:
     def add(self, row: Row, example: int, id: str, repeat: str | None, expected: Json, place: Place) -> None:
         """One row of the file: one row of the table, or one for each repeat that its lists hold."""
         columns = self.columns
-        cells = {name: cell_at(row, column) for name, column in columns.metrics.items()}
-        text = cell_at(row, columns.text) if columns.text else None
-        answer = cell_at(row, columns.answer) if columns.answer else None
-        agree = {name: cell_at(row, name) for name in columns.agreement}
-        kind = self._failure(row)
-        lists = {name: items for name, cell in cells.items() if (items := items_of(cell)) is not None}
-        texts = {"text": text, "answer": answer, **{f"agree {name}": cell for name, cell in agree.items()}}
-        lists |= {
-            name: items
-            for name, cell in texts.items()
-            if (items := items_of(cell, in_text=False)) is not None
-        }
+        answered = Answered(
+            cells={name: cell_at(row, column) for name, column in columns.metrics.items()},
+            text=cell_at(row, columns.text) if columns.text else None,
+            answer=cell_at(row, columns.answer) if columns.answer else None,
+            agree={name: cell_at(row, name) for name in columns.agreement},
+            failure=self._failure(row),
+        )
+        lists = answered.lists()
         if not lists:
-            self._append(
-                cells, (text, answer), agree, kind, example, self._repeat(repeat or "0"), id, expected, place
-            )
+            self._append(answered, example, self._repeat(repeat or "0"), id, expected, place)
             return
         if repeat is not None:
             raise place.error(
-                "expected one value: this row is one repeat, and its cell holds a list",
-                next(iter(lists.values())),
+                "expected one value: this row is one repeat, and a cell of it holds a list", repeat
             )
-        length = self._length(lists, place)
-        for k in range(length):
-            one = {name: lists[name][k] if name in lists else cell for name, cell in cells.items()}
-            pair = tuple(lists[name][k] if name in lists else texts[name] for name in ("text", "answer"))
-            same = {
-                name: lists[f"agree {name}"][k] if f"agree {name}" in lists else cell
-                for name, cell in agree.items()
-            }
-            self._append(one, pair, same, kind, example, self._repeat(str(k)), id, expected, place)
-
-    def _length(self, lists: Mapping[str, list[Any]], place: Place) -> int:
-        lengths = {name: len(items) for name, items in lists.items()}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{name.removeprefix('agree ')} {n}" for name, n in lengths.items())
-            raise place.error(
-                f"expected lists of one length, an item a repeat: {found}", next(iter(lists.values()))
-            )
-        if not all(lengths.values()):
-            raise place.error("expected at least one repeat in the list", [])
-        return next(iter(lengths.values()))
+        for k in range(Answered.length(lists, place)):
+            self._append(answered.one(k, lists), example, self._repeat(str(k)), id, expected, place)
 
     def _repeat(self, label: str) -> int:
         known = self.table.repeats
@@ -213,48 +245,48 @@ class ArmReader:
         return error_kind(found[0]) if found else None
 
     def _append(
-        self, cells: Mapping[str, Json], texts: tuple[Json, ...], agree: Mapping[str, Json], kind: str | None,
-        example: int, repeat: int, id: str, expected: Json, place: Place,
-    ) -> None:  # fmt: skip
-        table = self.table
-        text, answer = texts
+        self, answered: Answered, example: int, repeat: int, id: str, expected: Json, place: Place
+    ) -> None:
+        table, kind, answer = self.table, answered.failure, answered.answer
         table.example.append(example)
         table.repeat.append(repeat)
         table.line.append(place.line)
-        for name, metric in table.metrics.items():
-            if name in cells:
-                place.column = self.columns.metrics[name]
-                # what stands beside an error is no measurement
-                metric.add(None if kind is not None else cells[name], place, scale=self._scales[name])
-        if kind is None and self._is_empty(cells, text, answer):
+        for name, cell in answered.cells.items():
+            place.column = self.columns.metrics[name]
+            # what stands beside an error is no measurement
+            table.metrics[name].add(None if kind is not None else cell, place, scale=self._scales[name])
+        if kind is None and self._is_empty(answered):
             kind = "missing"
         unparsable = False
         if self.judge is not None:
-            answer, unparsable = self.judge(table, id, text, answer, expected, kind)
+            answer, unparsable = self.judge(table, id, answered.text, answer, expected, kind)
         table.unparsable.append(unparsable)
         table.failed.append(kind is not None)
         if kind is not None:
             table.fail(kind)
+        parts = {"text": answered.text, "answer": answer, **answered.agree}
         for name, digests in table.digests.items():
-            cell = (
-                text
-                if name == "text"
-                else answer
-                if name == "answer" and name not in agree
-                else agree.get(name)
-            )
-            digests.append(0 if kind is not None else digest_of(cell))
+            digests.append(0 if kind is not None else digest_of(parts[name]))
         if self.columns.answer or self.columns.text:
             table.answers.append(None if kind is not None else answer)
 
-    def _is_empty(self, cells: Mapping[str, Json], text: Json, answer: Json) -> bool:
+    def _is_empty(self, answered: Answered) -> bool:
         """Whether the row holds nothing of what was mapped: nobody answered."""
         if self.columns.text or self.columns.answer:
-            return text is None and answer is None
-        if not cells or self.columns.agreement:
+            return answered.text is None and answered.answer is None
+        if not answered.cells or self.columns.agreement:
             return False
-        values = [metric.values[-1] for metric in self.table.metrics.values()]
+        values = (self.table.metrics[name].values[-1] for name in answered.cells)
         return all(value != value for value in values)
+
+    def flags(self, row: Row, place: Place, rows: int) -> None:
+        """What the row says about the call as a whole, for the last `rows` rows of the table."""
+        for column, flags in (
+            (self.columns.refused, self.table.refused),
+            (self.columns.cached, self.table.cached),
+        ):
+            value = column is not None and is_error(cell_at(row, column))
+            flags.extend(bytes([value]) * rows)
 
     def append_numbers(
         self, name: str, values: Floats, has_word: bool, rows: Sequence[Row], lines: Sequence[int]
@@ -275,15 +307,6 @@ class ArmReader:
     def _first(self, column: str, rows: Sequence[Row], lines: Sequence[int], at: int) -> DatasetError:
         place = Place(self.table.files[-1] if self.table.files else Path(), lines[at], column)
         return place.error("", cell_at(rows[at], column))
-
-    def flags(self, row: Row, place: Place, rows: int) -> None:
-        """What the row says about the call as a whole, for the last `rows` rows of the table."""
-        for column, flags in (
-            (self.columns.refused, self.table.refused),
-            (self.columns.cached, self.table.cached),
-        ):
-            value = column is not None and is_error(cell_at(row, column))
-            flags.extend(bytes([value]) * rows)
 
 
 IdOf: TypeAlias = Callable[[Row, int, int], str]

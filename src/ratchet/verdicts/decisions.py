@@ -13,7 +13,7 @@ from ratchet.evidence import FACTS, Evidence
 from ratchet.records import Check, CheckResult
 from ratchet.stats.multiplicity import holm
 from ratchet.stats.paired import paired_difference
-from ratchet.verdicts.estimates import Estimate, Question, estimate, too_weak
+from ratchet.verdicts.estimates import Estimate, Question, estimate, leans, too_weak
 from ratchet.verdicts.needs import needed_to_decide
 from ratchet.verdicts.pairs import Pair
 from ratchet.verdicts.values import FLAGS, REPEAT_MEASURES, NoValuesError
@@ -177,6 +177,8 @@ def _outcome(
         return ("open" if check.role == "primary" else "reported"), asked.reported
     limited = question.limited
     if high < question.bound:
+        if leans(interval, question.sign):
+            return "open", "looks worse, but the values are too skewed for so few examples"
         if harm is not None and harm <= question.alpha:
             return "failed", ""
         return (
@@ -186,7 +188,7 @@ def _outcome(
     clears = low >= question.bound if limited else low > question.bound
     if not clears:
         return "open", interval.note or ""
-    weak = asked.found.blocked or too_weak(interval)
+    weak = asked.found.blocked or too_weak(interval, question.sign)
     if weak:
         return "open", weak
     if _is_any(check) and (win is None or win > question.alpha):

@@ -22,9 +22,12 @@ from ratchet.verdicts import judged, repeats
 from ratchet.verdicts.pairs import Pair
 from ratchet.verdicts.values import NoValuesError, Sides, sides
 
+_TOO_SKEWED = "the values are too skewed for so few examples"
 P99_N = 1000
 """p99 and beyond decide nothing below so many rows."""
 DRAWS = 1999
+ONE_SIDED_N = 250.0
+"""Times the squared skewness: from so many units on, one end of a t interval errs in at most 5.7 % instead of 5 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,8 +438,8 @@ def _unit_mean(values: Floats, units: Ints) -> float:
     return float((np.bincount(codes, weights=values) / np.bincount(codes)).mean())
 
 
-def too_weak(interval: Interval) -> str | None:
-    """Why this interval may not license a ship; None where it may."""
+def too_weak(interval: Interval, sign: float) -> str | None:
+    """Why this interval may not license a ship; None where it may. `sign` is 1 where more is better."""
     if interval.too_small:
         if interval.note and interval.n >= SMALL_N:
             return interval.note.rstrip(".")
@@ -444,4 +447,14 @@ def too_weak(interval: Interval) -> str | None:
         if groups is not None and interval.n >= SMALL_N:
             return f"{groups} groups are too few to decide a ship"
         return f"{interval.n} examples are too few to decide a ship"
-    return "the values are too skewed for so few examples" if interval.skewed else None
+    return _TOO_SKEWED if interval.skewed or leans(interval, -sign) else None
+
+
+def leans(interval: Interval, side: float) -> bool:
+    """Whether a long tail on this side (1 above, -1 below) puts the mean too near the other end of the interval.
+
+    The one-sided error of Student's t is alpha + skewness / (6 sqrt n) (2 z^2 + 1) phi(z). Source: the Edgeworth
+    expansion, Hall, The Bootstrap and Edgeworth Expansion 1992, section 2.6.
+    """
+    units = interval.n_groups or interval.n
+    return interval.skewness * side > 0.0 and units < ONE_SIDED_N * interval.skewness**2

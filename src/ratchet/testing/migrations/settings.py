@@ -17,7 +17,7 @@ def _binary() -> Iterator[Migration]:
         yield Migration(
             name=f"pass/fail, on the margin, n {n}", n=n, difference=-margin, margin=margin, discordant=0.2
         )
-    for n, margin in ((50, 0.1), (300, 0.05)):
+    for n, margin in ((20, 0.15), (30,.1), (50, 0.1), (100, 0.05), (300, 0.05)):
         yield Migration(
             name=f"pass/fail, every flip a loss, n {n}",
             n=n,
@@ -44,7 +44,7 @@ def _rules() -> Iterator[Migration]:
 
 
 def _nested() -> Iterator[Migration]:
-    for n, margin in ((20, 0.1), (50, 0.1), (100, 0.05), (400, 0.05)):
+    for n, margin in ((20, 0.1), (30, 0.1), (40, 0.1), (50, 0.1), (100, 0.05), (400, 0.05)):
         yield Migration(name=f"pass/fail, 5 repeats, n {n}", n=n, repeats=5, difference=-margin, margin=margin)
     for groups, unequal in ((12, False), (20, True), (40, False), (60, True)):
         n = 10 * groups
