@@ -197,7 +197,7 @@ def test_a_row_with_an_error_failed_and_what_stands_beside_it_is_no_measurement(
     assert found.arms["cand"].error_kinds == {code: 1}
 
 
-@pytest.mark.parametrize("code", ["", "0", "200", "ok", "None", "false", "null"])
+@pytest.mark.parametrize("code", ["", "0", "200", "204", "ok", "None", "false", "null"])
 def test_no_error_has_many_spellings(tmp_path: Path, code: str) -> None:
     found = tabular.load(two(tmp_path, "id,score\n1,1\n", f"id,score,error\n1,1,{code}\n"), Spec())
     assert not found.arms["cand"].failed.any()
@@ -424,7 +424,9 @@ def test_rows_read_together_and_one_by_one_give_the_same(
 def test_a_bad_cell_far_down_names_its_own_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"f\.csv:18002, column 'score': found 'oops'"):
         tabular.load([_many(tmp_path / "f.csv", "9000,x,oops,1\n")], Spec(by="m", scores=("score",)))
-    with pytest.raises(DatasetError, match=r"f\.csv:18003, column 'score': found '0\.5', but line 18002 says 'pass'"):
+    with pytest.raises(
+        DatasetError, match=r"f\.csv:18003, column 'score': found '0\.5', but line 18002 says 'pass'"
+    ):
         tabular.load(
             [_many(tmp_path / "f.csv", "9000,x,pass,1\n9001,x,0.5,1\n")], Spec(by="m", scores=("score",))
         )

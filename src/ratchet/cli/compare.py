@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ratchet.cli.file_options import FileOptions, are_files, evidence_from_files, with_file_options
-from ratchet.cli.options import echo_json, project_at, store_for, with_json, with_store
+from ratchet.cli.options import echo_json, project_at, run_named, store_for, with_json, with_store
 from ratchet.cli.verdict import check_endings, exit_of, named, show, with_inconclusive, worst_exit, write
 from ratchet.errors import PairingError, PlanError, UnknownNameError
 

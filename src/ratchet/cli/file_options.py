@@ -110,7 +110,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--ttft",), {**_COLUMN, "help": "Seconds to the first token [ttft_s]."}),
     (("--input-tokens",), {**_COLUMN, "help": "Tokens in [input_tokens]."}),
     (("--output-tokens",), {**_COLUMN, "help": "Tokens out [output_tokens]."}),
-    (("--error",), {**_COLUMN, "help": "Why a row has no answer; empty, 0, false, ok and 200 are no error [error, error_code…]."}),
+    (("--error",), {**_COLUMN, "help": "Why a row has no answer; empty, 0, false, ok and 2xx are no error [error, error_code…]."}),
     (("--refused",), {**_COLUMN, "help": "True where the model refused."}),
     (("--cached",), {**_COLUMN, "help": "True where the answer came from a cache: it has no latency."}),
     (("--text",), {**_COLUMN, "help": "The output, to be extracted and scored."}),

@@ -72,7 +72,7 @@ class Examples:
                 named.setdefault(code, group)
         codes = Codes()
         groups = np.zeros(len(self.order), np.int64)
-        for code, place in enumerate(self.order.tolist()):
+        for place, code in enumerate(np.argsort(self.order, kind="stable").tolist()):
             groups[place] = codes.of(("group", named[code]) if code in named else ("example", code))
         return groups
 

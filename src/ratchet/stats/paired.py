@@ -123,7 +123,8 @@ def _continuous(
     adjusted = 1 < len(sums) < ADJUSTED_UNITS and varies and ((one_zero and not clustered) or mostly_tied)
     correction: Correction = "auto" if clustered else "CR1"
     plain = grouped_mean(sums, sizes, correction)
-    used = grouped_mean(*_with_pseudo_units(sums, sizes, one_zero), correction) if adjusted else plain
+    units = _with_pseudo_units(sums, sizes, one_zero) if adjusted else (sums, sizes)
+    used = grouped_mean(*units, correction) if adjusted else plain
     low, high = t_limits(used.estimate, used.se, used.df, level)
     if null == 0.0 and data.n < PERMUTATION_N:
         p_method = "sign-flip permutation"
@@ -150,7 +151,7 @@ def _continuous(
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or plain.too_few,
         skewed=not adjusted and not one_zero and is_skewed(sums),
-        skewness=0.0 if adjusted or one_zero else skewness(sums),
+        skewness=skewness(units[0] - units[1] * used.estimate),
         note=_note(plain.se, data, plain.effective_groups),
     )
 

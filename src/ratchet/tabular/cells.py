@@ -19,7 +19,20 @@ PASSES = frozenset({"true", "yes", "pass", "passed", "correct", "t", "y"})
 FAILS = frozenset({"false", "no", "fail", "failed", "incorrect", "wrong", "f", "n"})
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "<na>"})
 NO_ERROR = frozenset(
-    {*MISSING, "0", "0.0", "false", "no", "ok", "success", "succeeded", "200", "200.0", "[]", "{}"}
+    {
+        *MISSING,
+        "0",
+        "0.0",
+        "false",
+        "no",
+        "ok",
+        "success",
+        "succeeded",
+        "[]",
+        "{}",
+        *map(str, range(200, 300)),
+        "200.0",
+    }
 )
 """What stands in an error column where there was none."""
 
@@ -99,7 +112,7 @@ def is_error(cell: Json) -> bool:
         return True
     if isinstance(cell, str):
         return cell.strip().lower() not in NO_ERROR
-    return cell not in (0, 200) if isinstance(cell, (int, float)) else bool(cell)
+    return cell != 0 and not 200 <= cell < 300 if isinstance(cell, (int, float)) else bool(cell)
 
 
 def error_kind(cell: Json) -> str:

@@ -19,7 +19,16 @@ ID = ("id", "example_id", "sample_id", "item_id", "question_id", "task_id", "doc
 REPEAT = ("repeat", "epoch")
 EXPECTED = ("expected", "target")
 INPUTS = ("input", "question")
-ERRORS = ("error", "error_code", "error_kind", "error_type", "error_message", "error_msg", "exception")
+ERRORS = (
+    "error",
+    "error_code",
+    "error_kind",
+    "error_type",
+    "error_message",
+    "error_msg",
+    "status_code",
+    "exception",
+)
 TEXT = ("output", "response", "completion")
 SCORES = ("score", "correct", "passed", "accuracy")
 FACT_COLUMNS = {

@@ -1,3 +1,96 @@
-"""stub"""
+"""Simulated migrations with known truth: are the verdict's error rates what it says?
+
+    python -m ratchet.testing.simulate --write docs/validity.md
+
+measures every setting, prints the claims that break, and exits with 1 if any does. `simulate` draws the evidence of one
+migration, `measure` judges many and counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ratchet.testing.migrations.claims import Claim, claims_of
 from ratchet.testing.migrations.drawing import simulate
-from ratchet.testing.migrations.records import Migration
+from ratchet.testing.migrations.looks import false_alarms
+from ratchet.testing.migrations.measuring import measure, measure_all
+from ratchet.testing.migrations.pages import all_claims, page, table
+from ratchet.testing.migrations.public import differing
+from ratchet.testing.migrations.records import Counts, Migration, checks_of
+from ratchet.testing.migrations.settings import all_settings
+
+__all__ = [
+    "Claim",
+    "Counts",
+    "Migration",
+    "all_settings",
+    "checks_of",
+    "claims_of",
+    "differing",
+    "false_alarms",
+    "main",
+    "measure",
+    "measure_all",
+    "simulate",
+]
+
+CLOSED = 10_000
+"""Migrations of a setting whose method has a closed form."""
+RESAMPLED = 2_000
+PUBLIC = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write the page where asked; 0 where every claim holds, else 1."""
+    options = _parser().parse_args(arguments)
+    settings = [setting for setting in all_settings() if options.only in setting.name]
+    if not settings:
+        print(f"no setting has {options.only!r} in its name", file=sys.stderr)  # noqa: T201
+        return 2
+    counts = measure_all(
+        settings,
+        [max(1, round(options.share * (RESAMPLED if each.resamples else CLOSED))) for each in settings],
+        workers=options.workers,
+    )
+    looks = false_alarms(max(1, round(options.share * RESAMPLED)))
+    public = _public(settings, max(1, round(min(1.0, options.share) * PUBLIC)))
+    broken = [claim for claim in all_claims(counts, looks) if not claim.holds]
+    otherwise = sum(each[3] for each in public)
+    if options.write:
+        share = "" if options.share == 1.0 else f" --share {options.share:g}"
+        command = f"python -m ratchet.testing.simulate{share} --write {options.write}"
+        text = page(counts, looks, public, "make validity" if not share else command)
+        Path(options.write).write_text(text, encoding="utf-8")
+    lines = [table(counts), *map(str, looks), *(f"BROKEN {claim}" for claim in broken)]
+    lines.append(f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {otherwise} public verdicts differ")
+    print("\n".join(lines))  # noqa: T201
+    return 1 if broken or otherwise else 0
+
+
+def _public(settings: Sequence[Migration], migrations: int) -> list[tuple[str, str, int, int]]:
+    found: list[tuple[str, str, int, int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, setting in enumerate(settings):
+            way, lines = differing(setting, migrations, Path(folder) / str(i))
+            for line in lines[:3]:
+                print(line, file=sys.stderr)  # noqa: T201
+            found.append((setting.name, way, migrations, len(lines)))
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ratchet.testing.simulate", description=__doc__)
+    parser.add_argument("--write", metavar="PAGE", help="write the page here")
+    parser.add_argument("--share", type=float, default=1.0, help=f"of {CLOSED:,} migrations a setting ({RESAMPLED:,} where a method resamples)")  # fmt: skip
+    parser.add_argument("--only", default="", metavar="TEXT", help="only settings with this in their name")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
