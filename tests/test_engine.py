@@ -489,9 +489,6 @@ def test_whatever_a_users_scorer_raises_is_a_none_with_its_reason(
     assert state_of(store, run) == ("finished", "")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a scorer that cancels itself leaves no Score: the engine takes it for a dropped run"
-)
 def test_a_scorer_that_cancels_itself_is_a_none_with_its_reason(store: Store) -> None:
     own = scorer(raising(asyncio.CancelledError, is_async=True))
     run = runs.run(task(3, scorers=(own,)), {"a": Variant(target=number)}, store=store)

@@ -161,3 +161,14 @@ def test_no_server_pauses_a_run_for_longer_than_ten_minutes() -> None:
     paused = lane(4)
     paused.refused(0.0, 1e9)
     assert paused.wait_s(0.0) == LONGEST_PAUSE_S == 600.0
+
+
+def test_the_strictest_of_several_limits_holds() -> None:
+    lane: Lane[int] = Lane(Limits(rpm=600, concurrency=8), concurrency=16)
+    lane.tighten(Limits(rpm=60, tpm=1000))
+    lane.tighten(Limits(rpm=6000, concurrency=4))
+    assert (lane.ceiling, lane.limit) == (4, 4)
+    assert lane.requests is not None
+    assert lane.requests.per_minute == 60
+    assert lane.tokens is not None
+    assert lane.tokens.per_minute == 1000

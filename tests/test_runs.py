@@ -441,7 +441,9 @@ def test_the_plan_counts_calls_tokens_and_dollars_without_a_call(
     assert store.runs() == []
 
 
-def test_a_budget_in_dollars_covers_judges_and_leaves_functions_out(store: Store, server: SimulatedServer) -> None:
+def test_a_budget_in_dollars_covers_judges_and_leaves_functions_out(
+    store: Store, server: SimulatedServer
+) -> None:
     unpriced = resolve({"judge": {"model": "openai/judge", "prompt": "correctness"}})
     arms = {"a": Variant(target=last_word)}
     with pytest.raises(PlanError, match="the price of scorer judge is unknown"):

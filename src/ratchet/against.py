@@ -67,7 +67,7 @@ def change(
         before = projects.load(tree / inside)
         if name not in before.file.tasks:
             raise PlanError(f"there is no task {name} in {revision}:{inside}: nothing to compare with yet")
-        old = projects.job(_on_data_of(before, name, job))
+        old = projects.job(_on_data_of(before, project, job))
         base = _base(before, project, old, top, commit, revision)
         base = _at_home(base, tree, revision)
     head = projects.ready(project, {chosen: job.arms[chosen]})[chosen]
@@ -88,9 +88,7 @@ def change(
     )
 
 
-def _base(
-    before: Project, project: Project, old: Job, top: Path, commit: str, revision: str
-) -> Variant:  # fmt: skip
+def _base(before: Project, project: Project, old: Job, top: Path, commit: str, revision: str) -> Variant:
     """The revision's baseline, ready: its prompt from the revision, its function from the working tree."""
     variant = old.arms[old.baseline]
     if variant.target is None:
@@ -102,18 +100,17 @@ def _base(
             f"({', '.join(changed[:3])}{'…' if len(changed) > 3 else ''}): one process can't hold both versions.\n"
             "  Run each revision in a worktree of its own with one --store, then: ratchet compare RUN:ARM RUN:ARM"
         )
-    resolved = projects.ready(project, {old.baseline: variant}) if old.baseline in project.variants else None
-    return (resolved or projects.ready(before, {old.baseline: variant}))[old.baseline]
+    return projects.ready(project, {old.baseline: variant})[old.baseline]
 
 
-def _on_data_of(before: Project, name: str, job: Job) -> Project:
+def _on_data_of(before: Project, project: Project, job: Job) -> Project:
     """The revision's project, its task without rules and on the data at hand: its own may not be in git."""
-    data = DatasetSection(
-        path=job.task.dataset.path, format=job.task.dataset.format or None, on_bad_row=job.task.dataset.on_bad_row
-    )  # fmt: skip
+    name = job.task.name
+    given = project.file.tasks[name].dataset
+    data = DatasetSection(path=given) if isinstance(given, str) else given
+    data = dataclasses.replace(data, path=job.task.dataset.path, on_bad_row=job.task.dataset.on_bad_row)
     section = dataclasses.replace(before.file.tasks[name], dataset=data, scorers=[], checks=[])
-    file = dataclasses.replace(before.file, tasks={name: section})
-    return dataclasses.replace(before, file=file)
+    return dataclasses.replace(before, file=dataclasses.replace(before.file, tasks={name: section}))
 
 
 def _at_home(variant: Variant, tree: Path, revision: str) -> Variant:

@@ -70,6 +70,8 @@ class Call:
     repeat: int = 0
     future: asyncio.Future[Trace] | None = None
     """Set for a call that a scorer waits for."""
+    judged: str | None = None
+    """The trace that such a call judges."""
     trace_id: str = field(default_factory=codec.new_id)
     attempts: int = 0
     queue_s: float = 0.0
@@ -90,6 +92,13 @@ class Settings:
     use_cache: bool = True
     deadline_s: float | None = None
     """On the `time.perf_counter` clock."""
+
+
+class AbandonedError(BaseException):
+    """The run was stopped before a judge answered: no score is kept, the resume asks again.
+
+    Not an Exception, so that no scorer takes it for a failed judge.
+    """
 
 
 class Control:
@@ -199,7 +208,7 @@ class Engine:
 
     def _abandon(self, call: Call) -> None:
         if call.future is not None and not call.future.done():
-            call.future.cancel()
+            call.future.set_exception(AbandonedError())
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -342,6 +351,8 @@ class Engine:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
+        if isinstance(error, AbandonedError):
+            error = None
         if self._idle.done():
             return
         if error is not None:
@@ -544,18 +555,30 @@ class Engine:
         key = calls.request_key(arm.endpoint_key, request, repeat=repeat, twin=0)
         loop = asyncio.get_running_loop()
         call = Call(arm, request, key, arm.variant.limits, now_s, repeat=repeat, future=loop.create_future())
+        call.judged = judged.id
         if self.ledger.budget.limits_spending:
             call.reserved = budgets.most(request, arm.price)
             if not self.ledger.reserve(call.reserved):
                 failure = Failure(kind="budget", message="the run's budget has no room for this judge call")
-                return Trace(id=call.trace_id, error=failure, created_at=time.time())
+                refused = Trace(
+                    id=call.trace_id, input=list(request.messages), error=failure, created_at=time.time()
+                )
+                refused = self._asked(call, refused)
+                await self.store.awrite([refused])
+                return refused
         if arm.lane.tokens is not None:
             call.likely = sum(budgets.likely_tokens(request))
         self._enqueue(call)
         self._pump()
         assert call.future is not None
-        trace = await call.future
-        return trace.replace(metadata={**trace.metadata, "judged": judged.id})
+        return await call.future
+
+    def _asked(self, call: Call, trace: Trace) -> Trace:
+        """The trace of a scorer's own call with its origin."""
+        return trace.replace(
+            run_id=self.settings.run_id, repeat=call.repeat, request_key=call.request_key,
+            metadata={**trace.metadata, "judged": call.judged},
+        )  # fmt: skip
 
     async def _judge_arm(self, variant: Variant) -> Arm:
         """The judge made ready, once a variant."""
@@ -565,7 +588,7 @@ class Engine:
         return await self._judges[name]
 
     async def _keep_asked(self, call: Call, trace: Trace) -> None:
-        trace = trace.replace(run_id=self.settings.run_id, repeat=call.repeat, request_key=call.request_key)
+        trace = self._asked(call, trace)
         await self.store.awrite([trace])
         self._in_flight -= 1
         self._settle(call, trace)

@@ -70,6 +70,15 @@ class Lane(Generic[Waiting]):
         self.waiting: deque[Waiting] = deque()
         self._lowered_at_s = float("-inf")
 
+    def tighten(self, limits: Limits) -> None:
+        """Hold to these limits as well: two variants that share an endpoint may each name some."""
+        self.ceiling = min(self.ceiling, limits.concurrency or self.ceiling)
+        self.limit = min(self.limit, self.ceiling)
+        if limits.rpm and (self.requests is None or limits.rpm < self.requests.per_minute):
+            self.requests = Bucket(limits.rpm)
+        if limits.tpm and (self.tokens is None or limits.tpm < self.tokens.per_minute):
+            self.tokens = Bucket(limits.tpm, burst_s=6.0)
+
     def wait_s(self, now_s: float) -> float:
         """Seconds until one more call may start; infinity while only a finished call can make room."""
         if self.in_flight >= int(self.limit):

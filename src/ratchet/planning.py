@@ -133,7 +133,9 @@ def _check_priced(budget: Budget, called: Mapping[str, Variant], store: Store) -
     """
     if budget.usd is None:
         return
-    unpriced = [name for name, variant in called.items() if variant.model and price_of(variant, store) is None]
+    unpriced = [
+        name for name, variant in called.items() if variant.model and price_of(variant, store) is None
+    ]
     if unpriced:
         raise PlanError(
             f"a budget of ${budget.usd:g} can't be kept: the price of {', '.join(unpriced)} is unknown.\n"

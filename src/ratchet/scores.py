@@ -420,6 +420,11 @@ async def judge_trace(
             value = await asyncio.to_thread(_call, function, arguments, settings)
             if inspect.isawaitable(value):
                 value = await value
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _failed(scorer, trace, error, shape)  # the scorer's own doing
     except (Exception, SystemExit) as error:
         return _failed(scorer, trace, error, shape)
     if isinstance(value, _Raised):

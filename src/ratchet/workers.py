@@ -108,6 +108,7 @@ class _Bench:
         lane_key = f"{endpoint.key} {model}"
         if lane_key not in self._lanes:
             self._lanes[lane_key] = Lane(variant.limits, self._options.concurrency)
+        self._lanes[lane_key].tighten(variant.limits)
         return Arm(
             name=name,
             variant=variant,

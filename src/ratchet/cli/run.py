@@ -103,6 +103,11 @@ EXIT_FAILED = 4
     "--max-errors", type=click.IntRange(0), default=0, help="Failed answers above this exit with 4 [0]."
 )
 @click.option("--aa", is_flag=True, help="Run the baseline twice, as two arms: what differs is noise.")
+@click.option(
+    "--against",
+    metavar="REVISION",
+    help="The baseline as it is at this git revision against the baseline (or --variant) as it is here.",
+)
 @click.option("--force", is_flag=True, help="Run even if so few examples can't decide the task's own checks.")
 @click.option("--name", default="", help="A name for the run.")
 @click.option(
@@ -149,7 +154,12 @@ def run(
     )
     root = project.root if project else Path.cwd()
     read_env(env_file, root)
-    order = _from_project(project, given) if project else _from_options(given)
+    if given["against"]:
+        order = _from_revision(project, given)
+        if order is None:
+            return 0
+    else:
+        order = _from_project(project, given) if project else _from_options(given)
     store = store_for(store_at, project)
     try:
         return _run(order, given, store=store, root=root, as_json=as_json)
@@ -183,6 +193,31 @@ def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
     task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
     baseline = job.baseline if job.baseline in arms else None
     return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
+
+
+def _from_revision(project: Project | None, given: Mapping[str, Any]) -> Order | None:
+    """The arms `base` and `head`; None where what ships is the same in both, which is said."""
+    if project is None or given["aa"] or len(given["only"]) > 1:
+        raise click.UsageError(
+            "--against tries one variant of ratchet.yaml: at most one --variant, and neither --dataset nor --aa"
+        )
+    from ratchet import against
+
+    found = against.change(
+        project, given["task"], given["against"],
+        candidate=given["only"][0] if given["only"] else None,
+        on_bad_row=given["on_bad_row"], on_problem=say_problem,
+    )  # fmt: skip
+    for note in found.notes:
+        click.echo(f"Note: {note}", err=True)
+    job = found.job
+    if found.same:
+        click.echo(
+            f"No change: what {job.task.name} ships is the same at {given['against']} and here.", err=True
+        )
+        return None
+    task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
+    return Order(task, _streamed(job.arms, given["stream"]), _options(given, job.baseline, job))
 
 
 def _from_options(given: Mapping[str, Any]) -> Order:

@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = page(counts, looks, public, "make validity" if not share else command)
         Path(options.write).write_text(text, encoding="utf-8")
     lines = [table(counts), *map(str, looks), *(f"BROKEN {claim}" for claim in broken)]
-    lines.append(f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {otherwise} public verdicts differ")
+    lines.append(
+        f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {otherwise} public verdicts differ"
+    )
     print("\n".join(lines))  # noqa: T201
     return 1 if broken or otherwise else 0
 

@@ -50,9 +50,7 @@ def simulate(setting: Migration, seed: int) -> Evidence:
     """The evidence of one migration; the same seed gives the same."""
     rng = np.random.default_rng([zlib.crc32(setting.name.encode()), seed])
     frame = frame_of(setting.n, setting.repeats, setting.groups, setting.unequal)
-    failed = [
-        rng.random(len(frame.example)) < rate if rate else frame.blank for rate in setting.error_rates
-    ]
+    failed = [rng.random(len(frame.example)) < rate if rate else frame.blank for rate in setting.error_rates]
     columns: list[dict[str, Column]] = [{}, {}]
     for name in _metrics(setting):
         for arm, values in zip(columns, _draw(setting, frame, rng), strict=True):

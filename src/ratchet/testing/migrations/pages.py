@@ -52,7 +52,10 @@ margin is the smallest that their number can show without any error, as the verd
 
 
 def page(
-    counts: Sequence[Counts], looks: Sequence[Claim], public: Sequence[tuple[str, str, int, int]], command: str
+    counts: Sequence[Counts],
+    looks: Sequence[Claim],
+    public: Sequence[tuple[str, str, int, int]],
+    command: str,
 ) -> str:
     """The page in Markdown; `public` holds name, way, migrations and differing verdicts of each setting."""
     parts = [_INTRO.format(command=command, level=BOUND_LEVEL)]
@@ -89,7 +92,9 @@ def _lines(counts: Sequence[Counts]) -> Iterator[str]:
         marks = [" (breaks)" if not claim.holds else "" for claim in claims_of(each)]
         cells = (
             setting.name,
-            _points(setting.truth if setting.rule == "at_least" or not setting.absolute else setting.difference),
+            _points(
+                setting.truth if setting.rule == "at_least" or not setting.absolute else setting.difference
+            ),
             _points(setting.bound * (setting.sign if setting.rule != "at_least" else 1.0)),
             f"{n:,}",
             f"**{ship}**" if setting.ship_is_false or setting.claims == "refuses" else ship,
@@ -113,7 +118,9 @@ def _summary(counts: Sequence[Counts], looks: Sequence[Claim], broken: Sequence[
     lines += [f"- Broken: {claim}" for claim in broken]
     for what in ("false ship", "false hold"):
         worst = max((claim for claim in claims if claim.what == what), key=lambda claim: claim.share)
-        lines.append(f"- Highest {what}: {worst.share:.2%} [{worst.low:.2%}, {worst.high:.2%}] ({worst.setting}).")
+        lines.append(
+            f"- Highest {what}: {worst.share:.2%} [{worst.low:.2%}, {worst.high:.2%}] ({worst.setting})."
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ratchet import codec, datasets
 from ratchet.evidence import ArmData, Evidence, read, write
 from ratchet.ports import Store
-from ratchet.records import Columns, Dataset, Failure, Run, Score, Task, Trace, Variant, Verdict
+from ratchet.records import Dataset, Failure, Run, Score, Task, Trace, Variant, Verdict
 from ratchet.stores import open_store
 from ratchet.testing.migrations.drawing import simulate
 from ratchet.testing.migrations.records import Migration, checks_of
@@ -60,8 +60,7 @@ def _dataset(setting: Migration, folder: Path) -> Dataset:
         for name, group in zip(evidence.examples, groups, strict=True)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    columns = Columns(id="id", group="group" if evidence.grouped else None)
-    return datasets.load(path, columns=columns)
+    return datasets.load(path, id="id", group="group" if evidence.grouped else None)
 
 
 def _save(store: Store, run: Run, evidence: Evidence) -> None:

@@ -101,9 +101,7 @@ MEAN_COST = 0.01
 def checks_of(setting: Migration) -> tuple[Check, ...]:
     """The rules that this migration is judged by, made by the functions that people call."""
     if setting.kind == "latency":
-        return (
-            checks.no_worse("latency_s", p=100 * setting.quantile, margin=setting.margin, relative=True),
-        )
+        return (checks.no_worse("latency_s", p=100 * setting.quantile, margin=setting.margin, relative=True),)
     if setting.kind == "cost":
         margin = setting.margin * (MEAN_COST if setting.absolute else 1.0)
         given = {"margin": margin, "relative": not setting.absolute}

@@ -17,7 +17,7 @@ def _binary() -> Iterator[Migration]:
         yield Migration(
             name=f"pass/fail, on the margin, n {n}", n=n, difference=-margin, margin=margin, discordant=0.2
         )
-    for n, margin in ((20, 0.15), (30,.1), (50, 0.1), (100, 0.05), (300, 0.05)):
+    for n, margin in ((20, 0.15), (30, 0.1), (50, 0.1), (100, 0.05), (300, 0.05)):
         yield Migration(
             name=f"pass/fail, every flip a loss, n {n}",
             n=n,
@@ -45,7 +45,9 @@ def _rules() -> Iterator[Migration]:
 
 def _nested() -> Iterator[Migration]:
     for n, margin in ((20, 0.1), (30, 0.1), (40, 0.1), (50, 0.1), (100, 0.05), (400, 0.05)):
-        yield Migration(name=f"pass/fail, 5 repeats, n {n}", n=n, repeats=5, difference=-margin, margin=margin)
+        yield Migration(
+            name=f"pass/fail, 5 repeats, n {n}", n=n, repeats=5, difference=-margin, margin=margin
+        )
     for groups, unequal in ((12, False), (20, True), (40, False), (60, True)):
         n = 10 * groups
         label = "unequal groups" if unequal else "groups"
@@ -79,7 +81,6 @@ def _cost() -> Iterator[Migration]:
     yield Migration(name="cost ratio, equal, n 300", kind="cost", n=300, spread=1.0, margin=0.05)
     for n, spread in ((50, 1.5), (300, 1.5), (1000, 1.0)):
         yield Migration(name=f"cost difference, log-SD {spread:g}, n {n}", kind="cost", n=n, spread=spread, difference=0.5, margin=0.5, absolute=True, claims="measured")  # fmt: skip
-
 
     for n, spread in ((50, 1.5), (300, 1.5)):
         yield Migration(name=f"cost saving, log-SD {spread:g}, n {n}", kind="cost", n=n, spread=spread, rule="better", difference=-0.5, margin=0.5, absolute=True, claims="measured")  # fmt: skip
