@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test slow check bench format clean
+.PHONY: setup demo test slow check bench validity format clean
 
 setup: .venv/.dev
 
@@ -37,6 +37,10 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m bench
+
+# two processes share the cores; more threads inside each only wait for one another
+validity: .venv/.run
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m ratchet.testing.simulate --write docs/validity.md
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
         Task as Task,
         Trace as Trace,
         Variant as Variant,
+        Verdict as Verdict,
     )
     from ratchet.runs import Options as Options, arun as arun, ascore as ascore, run as run, score as score
     from ratchet.scores import scorer as scorer
     from ratchet.spans import span as span
     from ratchet.stores import open_store as open_store
     from ratchet.summaries import summarise as summarise
+    from ratchet.verdicts import compare as compare
 
 _HOMES = {
     "Budget": "budgets",
@@ -61,8 +63,10 @@ _HOMES = {
     "Trace": "records",
     "Usage": "ports",
     "Variant": "records",
+    "Verdict": "records",
     "arun": "runs",
     "ascore": "runs",
+    "compare": "verdicts",
     "examples": "datasets",
     "load_dataset": "datasets:load",
     "open_store": "stores",

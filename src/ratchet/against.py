@@ -6,7 +6,7 @@ import dataclasses
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +156,7 @@ def _commit(folder: Path, revision: str) -> str:
 
 
 @contextmanager
-def _checked_out(top: Path, commit: str) -> Iterator[Path]:
+def _checked_out(top: Path, commit: str) -> Generator[Path]:
     """The files of this commit in a folder that goes again; neither the working tree nor the index is touched."""
     with tempfile.TemporaryDirectory(prefix="ratchet-") as made:
         folder = Path(made).resolve()
@@ -169,7 +169,7 @@ def _checked_out(top: Path, commit: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(tree: Path, revision: str) -> Iterator[None]:
+def _named(tree: Path, revision: str) -> Generator[None]:
     """Errors in this tree name the revision instead of a temporary folder."""
     try:
         yield

@@ -198,3 +198,27 @@ def test_keys_are_read_from_a_file_and_appear_nowhere(
     kept = [path for path in laid.rglob("*") if path.is_file() and path.name != ".env"]
     assert planted not in found.out + found.err
     assert [path for path in kept if planted.encode() in path.read_bytes()] == []
+
+
+def test_a_run_made_without_a_project_is_resumed_by_its_id_alone(ratchet: Ratchet, project: Path) -> None:
+    (project / "rows.jsonl").write_text('{"id": "a", "input": {"q": "x"}, "expected": "x"}\n')
+    (project / "own_rules.py").write_text("def reply(row):\n    return row['q']\n")
+    first = ratchet(
+        "run", "-d", "rows.jsonl", "-t", "own_rules:reply", "-s", "exact_match", "--budget-minutes", "1e-9"
+    )
+    words = first.err.split("Go on with: ratchet ")[1].splitlines()[0].split()
+    again = ratchet(*words, "--json")
+    assert again.code == 0, again.err
+    assert again.json["state"] == "finished"
+    assert again.json["summary"]["arms"]["own_rules:reply"]["rows"] == 1
+
+
+def test_a_function_that_changed_since_does_not_go_on_with_its_run(ratchet: Ratchet, project: Path) -> None:
+    (project / "rows.jsonl").write_text('{"id": "a", "input": {"q": "x"}, "expected": "x"}\n')
+    (project / "own_rules.py").write_text("def reply(row):\n    return row['q']\n")
+    first = ratchet("run", "-d", "rows.jsonl", "-t", "own_rules:reply", "--budget-minutes", "1e-9")
+    words = first.err.split("Go on with: ratchet ")[1].splitlines()[0].split()
+    (project / "own_rules.py").write_text("def reply(row):\n    return 'something else altogether'\n")
+    again = ratchet(*words)
+    assert again.code == 2
+    assert "other variants" in again.err

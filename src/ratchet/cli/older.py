@@ -56,7 +56,8 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
         return 0
     run = execute_with_progress(planned, options, place)
     summary = summaries.summarise(run, store)
-    status = report(run, summary, store, as_json=as_json, max_errors=given["max_errors"])
+    words = [word for path in given["config_path"] for word in ("--config-path", str(path))]
+    status = report(run, summary, store, as_json=as_json, max_errors=given["max_errors"], words=words)
     if given["verbose"]:
         _show_wrong(run, store, given["verbose"], as_json=as_json)
     _say_notes(prepared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,9 @@ EXIT_FAILED = 4
 @click.option("--budget-usd", type=click.FloatRange(0, min_open=True), help="Stop before spending more.")
 @click.option("--budget-tokens", type=click.IntRange(1), help="Stop before using more.")
 @click.option(
-    "--budget-minutes", type=click.FloatRange(0, min_open=True), help="Start nothing after so long."
+    "--budget-minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Start no further example after so long.",
 )
 @click.option(
     "--max-errors", type=click.IntRange(0), default=0, help="Failed answers above this exit with 4 [0]."
@@ -147,22 +150,16 @@ def run(
         from ratchet.cli.older import run_older
 
         return run_older(given, store_at=store_at, env_file=env_file, as_json=as_json)
-    project = (
-        project_at(project_file, needed=given["dataset"] is None)
-        if given["dataset"] is None or project_file
-        else None
-    )
+    adhoc = given["dataset"] is not None and project_file is None
+    resumed = given["resume"] not in (None, "last") and not given["task"]
+    project = None if adhoc else project_at(project_file, needed=given["dataset"] is None and not resumed)
     root = project.root if project else Path.cwd()
     read_env(env_file, root)
-    if given["against"]:
-        order = _from_revision(project, given)
-        if order is None:
-            return 0
-    else:
-        order = _from_project(project, given) if project else _from_options(given)
     store = store_for(store_at, project)
     try:
-        return _run(order, given, store=store, root=root, as_json=as_json)
+        stored = _from_store(project, given, store) if resumed and given["dataset"] is None else None
+        order = stored or _from_here(project, given, as_json=as_json)
+        return 0 if order is None else _run(order, given, store=store, root=root, as_json=as_json)
     finally:
         store.close()
 
@@ -174,6 +171,28 @@ class Order:
     task: Task
     arms: Mapping[str, Variant]
     options: Options
+
+
+def _from_here(project: Project | None, given: Mapping[str, Any], *, as_json: bool) -> Order | None:
+    """What ratchet.yaml or the options say to run; None where there is nothing to try, which has been said."""
+    if given["against"]:
+        return _from_revision(project, given, as_json=as_json)
+    return _from_project(project, given) if project else _from_options(given)
+
+
+def _from_store(project: Project | None, given: Mapping[str, Any], store: Store) -> Order | None:
+    """The run of `--resume ID` as it was made, where no ratchet.yaml describes it: one made of `--dataset`."""
+    from ratchet.cli.options import run_named
+
+    run = store.run(run_named(store, given["resume"]))
+    if run is None or (project is not None and run.task.name in project.file.tasks):
+        return None
+    # a function is looked at again: if its source has changed since, the run can't go on with it
+    arms = {
+        name: arm.replace(version=None) if (arm.version or "").startswith("source:") else arm
+        for name, arm in run.arms.items()
+    }
+    return Order(run.task, arms, _options({**given, "seed": run.seed}, run.baseline, None))
 
 
 def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
@@ -195,7 +214,7 @@ def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
     return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
 
 
-def _from_revision(project: Project | None, given: Mapping[str, Any]) -> Order | None:
+def _from_revision(project: Project | None, given: Mapping[str, Any], *, as_json: bool) -> Order | None:
     """The arms `base` and `head`; None where what ships is the same in both, which is said."""
     if project is None or given["aa"] or len(given["only"]) > 1:
         raise click.UsageError(
@@ -322,7 +341,13 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
 
         write(given["output"], run, summary, store)
     status = report(
-        run, summary, store, as_json=as_json, max_errors=_max_errors(run, given, judged), judged=judged
+        run,
+        summary,
+        store,
+        as_json=as_json,
+        max_errors=_max_errors(run, given, judged),
+        judged=judged,
+        words=() if given["dataset"] is not None or not run.task.name else [run.task.name],
     )
     return status if judged is None else worst_exit([status, judged.exit_code(given["inconclusive"])])
 
@@ -374,8 +399,14 @@ def report(
     as_json: bool,
     max_errors: int,
     judged: Judged | None = None,
+    words: Sequence[str] = (),
 ) -> int:
-    """Print the summary, the verdicts and what to do next; the exit status, the verdicts' aside."""
+    """Print the summary, the verdicts and what to do next; the exit status, the verdicts' aside.
+
+    Args:
+        words: What stands after `ratchet run` to name this run's task again.
+    """
+    again = shlex.join(["ratchet", "run", *words, "--resume", run.id])
     state = next((row for row in store.runs() if row.id == run.id), None)
     stopped = state is not None and state.state != "finished"
     if as_json:
@@ -399,20 +430,13 @@ def report(
             f"      ratchet export {run.id[:13]} -o answers.jsonl"
         )
     if stopped and state is not None:
-        click.echo(
-            f"Stopped: {state.reason}. Go on with: ratchet run {run.task.name} --resume {run.id}".replace(
-                "  ", " "
-            ),
-            err=True,
-        )
+        click.echo(f"Stopped: {state.reason}. Go on with: {again}", err=True)
     failed = sum(arm.failed for arm in summary.arms.values())
     if stopped and state is not None and not state.reason.startswith("the budget "):
         return EXIT_FAILED
     if failed > max_errors:
         click.echo(
-            f"{failed} answers failed, more than --max-errors {max_errors}; try them again with: ratchet run {run.task.name} --resume {run.id} --retry-failed".replace(
-                "  ", " "
-            ),
+            f"{failed} answers failed, more than --max-errors {max_errors}; try them again with: {again} --retry-failed",
             err=True,
         )
         return EXIT_FAILED

@@ -25,6 +25,8 @@ from ratchet.stats.proportions import rate_interval
 
 PERMUTATION_N = 100
 ADJUSTED_UNITS = 300
+PSEUDO_UNITS_FROM = 80
+"""From so many units on the two pseudo-units alone keep one end of the interval at its level (docs/validity.md)."""
 
 
 def is_binary(values: FloatArray) -> bool:
@@ -125,6 +127,7 @@ def _continuous(
     plain = grouped_mean(sums, sizes, correction)
     units = _with_pseudo_units(sums, sizes, one_zero) if adjusted else (sums, sizes)
     used = grouped_mean(*units, correction) if adjusted else plain
+    pseudo_units_suffice = adjusted and len(sums) >= PSEUDO_UNITS_FROM
     low, high = t_limits(used.estimate, used.se, used.df, level)
     if null == 0.0 and data.n < PERMUTATION_N:
         p_method = "sign-flip permutation"
@@ -151,7 +154,7 @@ def _continuous(
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or plain.too_few,
         skewed=not adjusted and not one_zero and is_skewed(sums),
-        skewness=skewness(units[0] - units[1] * used.estimate),
+        skewness=0.0 if pseudo_units_suffice else skewness(units[0] - units[1] * used.estimate),
         note=_note(plain.se, data, plain.effective_groups),
     )
 

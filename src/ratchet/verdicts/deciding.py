@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from ratchet import codec
+from ratchet import codec, stores
 from ratchet.errors import PlanError
 from ratchet.evidence import Evidence, from_runs
 from ratchet.ports import Store
@@ -111,15 +113,29 @@ def _either(one: CheckResult, other: CheckResult) -> CheckResult:
 def compare(
     run: Run | str | Mapping[str, tuple[str, str]],
     *,
-    store: Store,
+    store: Store | str | Path | None = None,
     baseline: str | None = None,
     candidate: str | None = None,
     checks: Sequence[Check] | None = None,
     alpha: float = ALPHA,
     seed: int = 0,
 ) -> Verdict:
-    """The verdict on a run in this store, dated now: its baseline against its other arm. `print` it to read it."""
-    evidence = from_runs(store, run)
+    """The verdict on a run, dated now: its baseline against its other arm. `print` it to read it.
+
+    Args:
+        run: A run, its id, or the arms of several runs: the name each shall have, with its (run id, arm's name).
+        store: A store or its location; None: `RATCHET_STORE`, else `.ratchet/ratchet.db`.
+    """
+    if store is None or isinstance(store, (str, Path)):
+        opened = stores.open_store(
+            store or os.environ.get("RATCHET_STORE") or Path(".ratchet") / "ratchet.db"
+        )
+        try:
+            evidence = from_runs(opened, run)
+        finally:
+            opened.close()
+    else:
+        evidence = from_runs(store, run)
     verdict = decide(evidence, baseline=baseline, candidate=candidate, checks=checks, alpha=alpha, seed=seed)
     return verdict.replace(created_at=time.time())
 
