@@ -71,12 +71,18 @@ def dataset(folder: Path, rows: int) -> Path:
         with path.open("w") as file:
             for i in range(rows):
                 right = i % 5 < 3
-                row = {"id": f"row-{i}", "question": f"Which word has number {i}", "expected": f"word-{i}" if right else "none"}
+                row = {
+                    "id": f"row-{i}",
+                    "question": f"Which word has number {i}",
+                    "expected": f"word-{i}" if right else "none",
+                }
                 file.write(json.dumps(row) + "\n")
     return path
 
 
-def timed(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> tuple[float, float, str]:
+def timed(
+    command: list[str], folder: Path, environment: dict[str, str] | None = None
+) -> tuple[float, float, str]:
     """Wall seconds, peak memory in MB, standard output of a process on the clients' core."""
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -105,7 +111,9 @@ def ratchet(folder: Path, path: Path, url: str, concurrency: int) -> tuple[float
         RATCHET, "run", "-d", str(path), "-m", "openai/bench", "-p", "prompt.yaml", "-s", "exact_match",
         "-j", str(concurrency), "--store", str(folder / "bench.db"), "--json",
     ]  # fmt: skip
-    wall_s, memory_mb, output = timed(command, folder, {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "bench"})
+    wall_s, memory_mb, output = timed(
+        command, folder, {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "bench"}
+    )
     (arm,) = json.loads(output)["summary"]["arms"].values()
     share = arm["scores"]["exact_match"]["estimate"]["value"]
     if arm["failed"] or abs(share - 0.6) > 0.001:
@@ -114,14 +122,25 @@ def ratchet(folder: Path, path: Path, url: str, concurrency: int) -> tuple[float
 
 
 def minimal(folder: Path, path: Path, url: str, concurrency: int) -> float:
-    command = [sys.executable, str(HERE / "minimal.py"), str(path), f"{url}/v1/chat/completions", str(concurrency)]
+    command = [
+        sys.executable,
+        str(HERE / "minimal.py"),
+        str(path),
+        f"{url}/v1/chat/completions",
+        str(concurrency),
+    ]
     return timed(command, folder)[0]
 
 
 def capacity(url: str, seconds: float = 2.0) -> float:
     """Requests a second that the server serves a bare pipelining client, by the server's own count."""
     body = b'{"model":"bench","messages":[{"role":"user","content":"Question: Which word has number 7"}]}'
-    request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: "
+        + str(len(body)).encode()
+        + b"\r\n\r\n"
+        + body
+    )
     port = int(url.rsplit(":", 1)[1])
 
     async def flood() -> None:
@@ -163,10 +182,16 @@ def bench_no_delay(folder: Path, rounds: int) -> None:
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     asked = 2000 / min(theirs)
     if served < 3 * asked:
-        raise TooSlowError(f"the server serves {served:,.0f}/s, the yardstick asks {asked:,.0f}/s: less than 3x")
+        raise TooSlowError(
+            f"the server serves {served:,.0f}/s, the yardstick asks {asked:,.0f}/s: less than 3x"
+        )
     ratios = [a / b for a, b in pairs]
-    print(f"2,000 rows, 64 in flight, no delay (whole process, {rounds} pairs; the server can serve {served / asked:.1f}x)")
-    print(f"  minimal loop {spread(theirs)} s, ratchet {spread(ours)} s, ratio {spread(ratios)} (goal: at most 4)\n")
+    print(
+        f"2,000 rows, 64 in flight, no delay (whole process, {rounds} pairs; the server can serve {served / asked:.1f}x)"
+    )
+    print(
+        f"  minimal loop {spread(theirs)} s, ratchet {spread(ours)} s, ratio {spread(ratios)} (goal: at most 4)\n"
+    )
 
 
 def bench_delay(folder: Path, rounds: int) -> None:
@@ -174,11 +199,16 @@ def bench_delay(folder: Path, rounds: int) -> None:
     with server(0.0) as url:
         start_s = statistics.median(ratchet(folder, one, url, 64)[0] for _ in range(3))
     with server(0.2) as url:
-        pairs = [(ratchet(folder, path, url, 64)[0], minimal(folder, path, url, 64)) for _ in range(max(rounds // 2, 1))]
+        pairs = [
+            (ratchet(folder, path, url, 64)[0], minimal(folder, path, url, 64))
+            for _ in range(max(rounds // 2, 1))
+        ]
     ideal_s = 2000 / 64 * 0.2
     ours = [(wall - start_s) / ideal_s for wall, _ in pairs]
     print("2,000 rows, 64 in flight, 200 ms delay")
-    print(f"  minimal loop {spread([b for _, b in pairs])} s, ratchet {spread([a for a, _ in pairs])} s, start-up {start_s:.2f} s")
+    print(
+        f"  minimal loop {spread([b for _, b in pairs])} s, ratchet {spread([a for a, _ in pairs])} s, start-up {start_s:.2f} s"
+    )
     print(f"  ratchet less start-up: {spread(ours, 3)} of rows/concurrency x delay (goal: at most 1.08)\n")
 
 
@@ -189,7 +219,9 @@ def bench_many(folder: Path) -> None:
         found = stats(url)
     rate = (found["requests"] - 1) / (found["last_answer_s"] - found["first_answer_s"])
     print("20,000 rows, 1,000 in flight, 1 s delay")
-    print(f"  {rate:,.0f} rows/s from first to last answer, by the server's count, at most {found['peak_in_flight']:.0f} in flight (goal: at least 900)\n")
+    print(
+        f"  {rate:,.0f} rows/s from first to last answer, by the server's count, at most {found['peak_in_flight']:.0f} in flight (goal: at least 900)\n"
+    )
 
 
 def bench_growth(folder: Path) -> None:
@@ -197,13 +229,20 @@ def bench_growth(folder: Path) -> None:
         small_s, small_mb = ratchet(folder, dataset(folder, 10_000), url, 64)
         large_s, large_mb = ratchet(folder, dataset(folder, 100_000), url, 64)
     print("100,000 rows against 10,000, no delay")
-    print(f"  time {small_s:.1f} s -> {large_s:.1f} s ({large_s / small_s:.1f}x), memory {small_mb:.0f} -> {large_mb:.0f} MB (+{large_mb - small_mb:.0f}; goal: less than 30)\n")
+    print(
+        f"  time {small_s:.1f} s -> {large_s:.1f} s ({large_s / small_s:.1f}x), memory {small_mb:.0f} -> {large_mb:.0f} MB (+{large_mb - small_mb:.0f}; goal: less than 30)\n"
+    )
 
 
 def bench_start(folder: Path) -> None:
-    pairs = [(timed([RATCHET, "--help"], folder)[0], timed([sys.executable, "-c", "pass"], folder)[0]) for _ in range(15)]
+    pairs = [
+        (timed([RATCHET, "--help"], folder)[0], timed([sys.executable, "-c", "pass"], folder)[0])
+        for _ in range(15)
+    ]
     ours, python = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"ratchet --help {1000 * ours:.0f} ms, python -c pass {1000 * python:.0f} ms (goal: at most {2500 * python + 60:.0f} ms)\n")
+    print(
+        f"ratchet --help {1000 * ours:.0f} ms, python -c pass {1000 * python:.0f} ms (goal: at most {2500 * python + 60:.0f} ms)\n"
+    )
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ variants:
   broken: {target: 'rules.py:wrong'}
 baseline: champion
 tasks:
-  ships: {dataset: rows.jsonl, variants: [champion, copy], scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 5}]}
-  holds: {dataset: rows.jsonl, variants: [champion, broken], scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 5}]}
-  crowd: {dataset: rows.jsonl, scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 5}]}
+  ships: {dataset: rows.jsonl, variants: [champion, copy], scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 10}]}
+  holds: {dataset: rows.jsonl, variants: [champion, broken], scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 10}]}
+  crowd: {dataset: rows.jsonl, scorers: [exact_match], checks: [{no_worse: exact_match, margin_pp: 10}]}
 """
 RULES = """\
 from pathlib import Path

@@ -13,8 +13,8 @@ from ratchet.errors import MissingKeyError, PlanError, PromptError
 from ratchet.ports import Store
 from ratchet.records import Judgement, Limits, Price, Run, Score, Task, Trace, Variant
 from ratchet.runs import Options
-from ratchet.scores import resolve, scorer
 from ratchet.scorers.text import exact_match
+from ratchet.scores import resolve, scorer
 from ratchet.simulated.server import SimulatedServer, serve_in_thread
 from ratchet.stores import open_store
 

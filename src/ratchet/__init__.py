@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ratchet.budgets import Budget as Budget
     from ratchet.datasets import (
         examples as examples,
-        load as load_dataset,  # noqa: F401
     )
     from ratchet.errors import RatchetError as RatchetError
     from ratchet.ports import Chunk as Chunk, Request as Request, Usage as Usage
@@ -68,7 +67,6 @@ _HOMES = {
     "ascore": "runs",
     "compare": "verdicts",
     "examples": "datasets",
-    "load_dataset": "datasets:load",
     "open_store": "stores",
     "run": "runs",
     "score": "runs",
@@ -77,7 +75,40 @@ _HOMES = {
     "summarise": "summaries",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Budget",
+    "Check",
+    "Chunk",
+    "Dataset",
+    "Example",
+    "Extraction",
+    "Judgement",
+    "Limits",
+    "Options",
+    "Price",
+    "Prompt",
+    "RatchetError",
+    "Request",
+    "Run",
+    "Score",
+    "Scorer",
+    "Span",
+    "Task",
+    "Trace",
+    "Usage",
+    "Variant",
+    "Verdict",
+    "arun",
+    "ascore",
+    "compare",
+    "examples",
+    "open_store",
+    "run",
+    "score",
+    "scorer",
+    "span",
+    "summarise",
+]
 
 
 def __getattr__(name: str) -> Any:

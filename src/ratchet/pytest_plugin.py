@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Policy = Literal["pass", "fail", "skip"]
 POLICIES = ("pass", "fail", "skip")
-_MARK = "ratchet(task, *, baseline, candidate, against, file, limit, use_cache): run a task of ratchet.yaml, once a session"
-_ARGUMENTS = ("task", "baseline", "candidate", "against", "file", "limit", "use_cache")
+_MARK = "ratchet(task, *, baseline, candidate, against, file, limit, use_cache, force): run a task of ratchet.yaml, once a session"
+_ARGUMENTS = ("task", "baseline", "candidate", "against", "file", "limit", "use_cache", "force")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,14 @@ class _Wanted:
     against: str | None = None
     limit: int | None = None
     use_cache: bool = True
+    force: bool = False
 
     @property
     def run_name(self) -> str:
         from ratchet import codec
 
         arm = self.candidate if self.against else None
-        wanted = [str(self.file), self.task, self.against, arm, self.limit, self.use_cache]
+        wanted = [str(self.file), self.task, self.against, arm, self.limit, self.use_cache, self.force]
         return codec.content_id(wanted)[:24]
 
 
@@ -263,9 +264,11 @@ def _execute(wanted: _Wanted) -> dict[str, str]:
         place = runs.place(store, project.root)
         planned = runs.plan(job.task, job.arms, options=options, place=place)
         # as `ratchet run`: a plan whose own checks can't be decided costs nothing
-        powers.refuse_or_warn(
-            planned.run.task, planned.examples, arms=len(job.arms), only_warn=wanted.limit is not None
-        )
+        partial = wanted.limit is not None or wanted.force
+        try:
+            powers.refuse_or_warn(planned.run.task, planned.examples, arms=len(job.arms), only_warn=partial)
+        except PlanError as error:
+            raise PlanError(str(error).replace("--force", "force=True in the marker")) from None
         run = runs.drive(lambda control: runs.execute(planned, options=options, place=place, control=control))
         state = next((row for row in store.runs() if row.id == run.id), None)
         if state is None or (state.state != "finished" and not state.reason.startswith("the budget ")):

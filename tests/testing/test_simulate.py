@@ -55,8 +55,10 @@ def test_the_same_seed_draws_the_same_evidence_and_another_seed_another() -> Non
 
 
 def test_pass_and_fail_have_the_stated_rates_also_in_groups_and_repeats() -> None:
-    for extra in ({}, {"groups": 4000, "repeats": 2}):
-        setting = Migration(name="x", n=40_000, difference=-0.05, discordant=0.2, **extra)
+    for groups, repeats in ((0, 1), (4000, 2)):
+        setting = Migration(
+            name="x", n=40_000, difference=-0.05, discordant=0.2, groups=groups, repeats=repeats
+        )
         before, after = columns(simulate(setting, 0))
         assert before.mean() == pytest.approx(0.8, abs=0.01)
         assert (after - before).mean() == pytest.approx(-0.05, abs=0.01)

@@ -27,7 +27,7 @@ def test_a_run_is_compared_by_the_checks_written_before_it(project: Path) -> Non
     rows = ({"id": f"q{i}", "input": {"n": str(i)}, "expected": str(i)} for i in range(120))
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = ratchet.Task(
-        dataset=ratchet.load_dataset(project / "rows.jsonl"),
+        dataset=ratchet.Dataset.load(project / "rows.jsonl"),
         scorers=(exact_match,),
         checks=(checks.no_worse(exact_match, margin_pp=10),),
     )

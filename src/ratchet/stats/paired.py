@@ -16,8 +16,8 @@ from ratchet.stats.means import (
     group_sums,
     grouped_mean,
     is_skewed,
-    skewness,
     sign_flip_p,
+    skewness,
     t_limits,
     t_p,
 )
@@ -209,5 +209,5 @@ def mean_interval(
         n_groups=data.n_groups if clustered else None,
         too_small=data.n < SMALL_N or mean.too_few,
         skewed=not is_binary(x) and is_skewed(sums),
-        skewness=0.0 if is_binary(x) else skewness(sums),
+        skewness=0.0 if is_binary(x) else skewness(sums - sizes * mean.estimate),
     )

@@ -73,11 +73,6 @@ def _records(run: Run, evidence: Evidence, arm: ArmData) -> Iterable[Trace | Sco
     for row, (example, repeat) in enumerate(zip(arm.example.tolist(), arm.repeat.tolist(), strict=True)):
         trace_id = codec.content_id([run.id, arm.name, row])[:32]
         failed = bool(arm.failed[row])
-        facts = {
-            name: float(column.values[row])
-            for name, column in arm.columns.items()
-            if name in ("cost_usd", "latency_s") and not failed
-        }
         yield Trace(
             id=trace_id,
             run_id=run.id,
@@ -87,13 +82,18 @@ def _records(run: Run, evidence: Evidence, arm: ArmData) -> Iterable[Trace | Sco
             answer=f"{row}",
             output=f"{row}",
             group=f"g{evidence.groups[example]}" if evidence.grouped else None,
+            cost_usd=None if failed else _fact(arm, "cost_usd", row),
+            latency_s=None if failed else _fact(arm, "latency_s", row),
             error=Failure(kind="server", message="simulated", status=500) if failed else None,
-            **facts,
         )
         for name, column in arm.columns.items():
             if name not in ("cost_usd", "latency_s") and not failed:
                 value = float(column.values[row])
                 yield Score(trace_id=trace_id, name=name, value=bool(value) if column.kind == "bool" else value, by=f"{name}@1")  # fmt: skip
+
+
+def _fact(arm: ArmData, name: str, row: int) -> float | None:
+    return float(arm.columns[name].values[row]) if name in arm.columns else None
 
 
 def _differences(setting: Migration, seed: int, direct: Verdict, public: Verdict) -> Iterator[str]:
