@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from test_against import lay
+
 pytest_plugins = ["pytester"]
 
 PROJECT = """\
@@ -99,9 +101,10 @@ def test_a_failed_assertion_says_why_in_the_summary_line(pytester: pytest.Pytest
         "E   *accuracy: exact_match, *failed; *n = 200*",
         "*'hold' == 'ship'*",
     ])  # fmt: skip
-    result.stdout.no_fnmatch_line("*Verdict(*task_id=*")
+    result.stdout.no_fnmatch_line("E *Verdict(*task_id=*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "outcome"), [("fail", "failed"), ("pass", "passed"), ("skip", "skipped")])
 def test_the_policy_says_what_inconclusive_does(
     pytester: pytest.Pytester, folder: Path, policy: str, outcome: str
@@ -112,6 +115,7 @@ def test_the_policy_says_what_inconclusive_does(
     result.stdout.fnmatch_lines(["*Inconclusive: 20 examples don't show whether copy may replace champion*"])
 
 
+@pytest.mark.slow
 def test_no_policy_lets_a_hold_pass(pytester: pytest.Pytester, folder: Path) -> None:
     run(pytester, HOLDS, "--ratchet-inconclusive", "pass").assert_outcomes(failed=1)
 
@@ -126,6 +130,7 @@ def test_a_run_that_cannot_start_fails_each_test_with_the_reason_and_is_not_trie
     assert not (folder / "calls.txt").exists()
 
 
+@pytest.mark.slow
 def test_several_candidates_ask_which_and_share_one_run(pytester: pytest.Pytester, folder: Path) -> None:
     tests = "@pytest.mark.ratchet('crowd')\ndef test_which(verdict): pass\n"
     for name in ("copy", "broken"):
@@ -160,6 +165,40 @@ def test_a_session_that_asks_for_no_verdict_loads_nothing_and_makes_nothing(
     result.assert_outcomes(passed=1)
     assert not (pytester.path / ".ratchet").exists()
     result.stdout.no_fnmatch_line("*= ratchet =*")
+
+
+def test_installed_it_is_there_at_once_and_naming_it_as_well_registers_it_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = pytester.mkdir("site") / "somewhere-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pytest11]\nratchet.pytest_plugin = ratchet.pytest_plugin\n")
+    monkeypatch.setenv("PYTHONPATH", str(info.parent))
+    test = "def test_it(request): assert request.config.pluginmanager.has_plugin('ratchet.pytest_plugin')\n"
+    pytester.makepyfile(test)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    run(pytester, test).assert_outcomes(passed=2)
+
+
+def test_nothing_that_ships_has_changed_skips(pytester: pytest.Pytester) -> None:
+    lay(pytester.path)
+    result = run(
+        pytester, "@pytest.mark.ratchet('sums', against='HEAD')\ndef test_it(verdict): pass\n", "-rs"
+    )
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*what sums ships is the same at HEAD and here*"])
+
+
+@pytest.mark.slow
+def test_a_revision_is_judged_against_the_working_tree(pytester: pytest.Pytester) -> None:
+    lay(pytester.path)
+    path = pytester.path / "ratchet.yaml"
+    path.write_text("baseline: next\n" + path.read_text())
+    tests = "@pytest.mark.ratchet('sums', against='HEAD')\ndef test_it(verdict): assert_ships(verdict)\n"
+    result = run(pytester, tests)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *AssertionError: Hold: head should not replace base*"])
 
 
 def test_the_entry_point_has_the_name_of_the_module_so_that_naming_it_twice_registers_once() -> None:

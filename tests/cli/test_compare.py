@@ -107,8 +107,15 @@ def test_a_plan_too_small_for_its_own_checks_is_refused_before_any_call(
     assert ratchet("list").code == 2 or "sums" not in ratchet("list").out
     assert run(ratchet, "champion", "twin", more=("--force",)).code == 0
     partial = run(ratchet, "champion", "twin", more=("--limit", "30", "--no-cache"))
-    assert partial.code == 3
+    assert partial.code == 0
     assert "30 examples can't see a drop" in partial.err
+
+
+def test_a_try_out_of_few_examples_fails_only_where_harm_is_shown(ratchet: Ratchet, tasks: Path) -> None:
+    few = ("--limit", "60", "--no-cache")
+    assert run(ratchet, "champion", "coin", more=few).code == 0
+    assert run(ratchet, "champion", "worse", more=few).code == 1
+    assert run(ratchet, "champion", "coin", more=("--sample", "60", "--no-cache")).code == 3
 
 
 def test_run_writes_the_verdict_where_the_name_says_so(ratchet: Ratchet, tasks: Path) -> None:

@@ -16,9 +16,9 @@ from ratchet.testing.simulate import (
     Counts,
     Migration,
     all_settings,
+    check_public,
     checks_of,
     claims_of,
-    differing,
     main,
     measure,
     simulate,
@@ -153,12 +153,14 @@ def test_39_looks_raise_few_false_alarms_where_a_t_interval_raises_many() -> Non
     ],
 )
 def test_a_run_in_a_store_gives_the_verdict_of_its_evidence(name: str, tmp_path: Path) -> None:
-    assert differing(BY_NAME[name], 2, tmp_path) == ("store", [])
+    found = check_public(BY_NAME[name], 2, tmp_path)
+    assert (found.stored, found.differing) == (2, ())
 
 
-def test_many_rows_go_through_an_evidence_file_and_give_the_same_verdict(tmp_path: Path) -> None:
-    setting = Migration(name="x", n=20_000, groups=500)
-    assert differing(setting, 2, tmp_path) == ("file", [])
+def test_what_is_more_goes_through_evidence_files_and_give_the_same_verdict(tmp_path: Path) -> None:
+    setting = Migration(name="x", n=6000, groups=500)
+    found = check_public(setting, 2, tmp_path)
+    assert (found.stored, found.filed, found.differing) == (1, 1, ())
 
 
 def test_equal_arms_with_repeats_can_ship_below_270_examples() -> None:

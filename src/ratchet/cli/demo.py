@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ratchet.cli.options import echo_json, store_for, with_json
+from ratchet.cli.verdict import judge, show_all
 
 if TYPE_CHECKING:
+    from ratchet.cli.verdict import Judged
     from ratchet.ports import Store
     from ratchet.projects import Project
     from ratchet.records import Run
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 4
 WORST = 5
+EXPECTED = {"challenger": "ship", "reviewer": "hold"}
+"""What the whole demo reaches by its own data, as docs/demo.md says; a part of it may not."""
 
 
 @click.command(short_help="Run a real case end to end, without a key.")
@@ -55,22 +59,30 @@ def _run(project: Project, store: Store, *, limit: int | None, as_json: bool) ->
     finally:
         display.close()
     summary = summaries.summarise(run, store, worst=WORST)
+    judged = judge(run, store, {"aa": False, "output": None, "limit": limit})
     if as_json:
-        echo_json({"run": run.id, "folder": str(project.root), "summary": summary})
+        verdicts = [] if judged is None else list(judged.verdicts)
+        echo_json({"run": run.id, "folder": str(project.root), "summary": summary, "verdicts": verdicts})
     else:
-        _show(project, run, summary)
+        _show(project, run, summary, judged)
     state = next((row.state for row in store.runs() if row.id == run.id), "failed")
     if state != "finished":
         click.echo(f"The demo was {state} early; `ratchet demo` starts it again", err=True)
-    failed = any(arm.failed for arm in summary.arms.values())
-    return EXIT_FAILED if failed or state != "finished" else 0
+    failed = any(arm.failed for arm in summary.arms.values()) or state != "finished"
+    reached = {} if judged is None else {str(v.inputs.get("candidate")): v.outcome for v in judged.verdicts}
+    if limit is None and not failed and reached != EXPECTED:
+        click.echo(f"The verdicts are {reached}, expected {EXPECTED}; please report it", err=True)
+        failed = True
+    return EXIT_FAILED if failed else 0
 
 
-def _show(project: Project, run: Run, summary: Summary) -> None:
+def _show(project: Project, run: Run, summary: Summary, judged: Judged | None) -> None:
     from ratchet.cli.run import width
     from ratchet.cli.tables import render_summary
 
     click.echo(render_summary(summary, width=width()))
+    if judged is not None:
+        show_all(judged)
     click.echo()
     click.echo("\n".join(_next_steps(project.root, run, summary)))
 
@@ -80,12 +92,13 @@ def _next_steps(folder: Path, run: Run, summary: Summary) -> list[str]:
     steps = [
         (f"ratchet show {trace}", "one of the worst answers, with all its steps"),
         ("ratchet show --worst 20", "this table again, with more of the worst"),
+        ("ratchet compare -o verdict.html", "the verdicts as pages with every example"),
         ("ratchet run --limit 20", "your own run, once ratchet.yaml is changed"),
         ("ratchet export -o answers.csv", "every answer with its scores"),
         ("ratchet init ../my-project", "a small project for your own task"),
     ]
     lines = ["Both models are simulated; nothing is left running. What to try next:"]
-    return [*lines, f"  cd {_shown(folder)}", *(f"  {command:30} {why}" for command, why in steps)]
+    return [*lines, f"  cd {_shown(folder)}", *(f"  {command:34} {why}" for command, why in steps)]
 
 
 def _shown(folder: Path) -> str:

@@ -356,7 +356,8 @@ def _max_errors(run: Run, given: Mapping[str, Any], judged: Judged | None) -> in
     """How many failed answers are too many; where written checks decide, their error guard does, unless it was said."""
     said = click.get_current_context().get_parameter_source("max_errors")
     by_default = said is click.core.ParameterSource.DEFAULT
-    return 10**9 if judged is not None and run.task.checks and by_default else given["max_errors"]
+    guarded = judged is not None and run.task.checks and not judged.partial
+    return 10**9 if guarded and by_default else given["max_errors"]
 
 
 def check_trackers(names: Sequence[str]) -> None:

@@ -103,17 +103,21 @@ class Judged:
     verdicts: tuple[Verdict, ...]
     decides: bool
     """Whether the exit status follows the verdicts: checks were written, or it is an A/A."""
+    partial: bool = False
+    """A try-out (`--limit`): it may show harm, but too few examples are no failure."""
 
     def exit_code(self, inconclusive: str) -> int:
         """The worst of the verdicts' exit statuses; 0 where they only inform."""
         codes = [exit_of(verdict, inconclusive) for verdict in self.verdicts]
+        if self.partial:
+            codes = [code for code in codes if code == EXITS["hold"]]
         return worst_exit(codes) if self.decides else 0
 
 
 def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
     """The verdicts on a run of two arms or more; None with one arm, or where the arms share no answer."""
     if len(run.arms) < 2:
-        if is_report(given["output"]):
+        if is_report(given.get("output")):
             raise PlanError(
                 f"-o {given['output']}: a verdict needs two arms, and the run has {', '.join(run.arms)}"
             )
@@ -125,7 +129,7 @@ def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
 
     try:
         evidence = from_runs(store, run)
-        if given["aa"]:
+        if given.get("aa"):
             first, second = list(run.arms)[:2]
             found = (verdicts.decide_aa(evidence, baseline=first, candidate=second),)
         else:
@@ -135,8 +139,8 @@ def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
         return None
     now = time.time()
     dated = tuple(verdict.replace(created_at=now) for verdict in found)
-    decides = dated[0].outcome in ("hold", "invalid") if given["aa"] else bool(run.task.checks)
-    return Judged(evidence, dated, decides)
+    decides = dated[0].outcome in ("hold", "invalid") if given.get("aa") else bool(run.task.checks)
+    return Judged(evidence, dated, decides, partial=given.get("limit") is not None)
 
 
 def show_all(judged: Judged) -> None:

@@ -20,7 +20,7 @@ from ratchet.testing.migrations.drawing import simulate
 from ratchet.testing.migrations.looks import false_alarms
 from ratchet.testing.migrations.measuring import measure, measure_all
 from ratchet.testing.migrations.pages import all_claims, page, table
-from ratchet.testing.migrations.public import differing
+from ratchet.testing.migrations.public import PublicCheck, check_all, check_public
 from ratchet.testing.migrations.records import Counts, Migration, checks_of
 from ratchet.testing.migrations.settings import all_settings
 
@@ -28,10 +28,12 @@ __all__ = [
     "Claim",
     "Counts",
     "Migration",
+    "PublicCheck",
     "all_settings",
+    "check_all",
+    "check_public",
     "checks_of",
     "claims_of",
-    "differing",
     "false_alarms",
     "main",
     "measure",
@@ -58,31 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
     )
     looks = false_alarms(max(1, round(options.share * RESAMPLED)))
-    public = _public(settings, max(1, round(min(1.0, options.share) * PUBLIC)))
+    with tempfile.TemporaryDirectory() as folder:
+        repeated = max(1, round(min(1.0, options.share) * PUBLIC))
+        public = check_all(settings, repeated, Path(folder), workers=options.workers)
     broken = [claim for claim in all_claims(counts, looks) if not claim.holds]
-    otherwise = sum(each[3] for each in public)
+    differing = [line for each in public for line in each.differing]
     if options.write:
         share = "" if options.share == 1.0 else f" --share {options.share:g}"
         command = f"python -m ratchet.testing.simulate{share} --write {options.write}"
         text = page(counts, looks, public, "make validity" if not share else command)
         Path(options.write).write_text(text, encoding="utf-8")
-    lines = [table(counts), *map(str, looks), *(f"BROKEN {claim}" for claim in broken)]
+    lines = [table(counts), *map(str, looks), *(f"BROKEN {claim}" for claim in broken), *differing]
     lines.append(
-        f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {otherwise} public verdicts differ"
+        f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {len(differing)} public verdicts differ"
     )
     print("\n".join(lines))  # noqa: T201
-    return 1 if broken or otherwise else 0
-
-
-def _public(settings: Sequence[Migration], migrations: int) -> list[tuple[str, str, int, int]]:
-    found: list[tuple[str, str, int, int]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for i, setting in enumerate(settings):
-            way, lines = differing(setting, migrations, Path(folder) / str(i))
-            for line in lines[:3]:
-                print(line, file=sys.stderr)  # noqa: T201
-            found.append((setting.name, way, migrations, len(lines)))
-    return found
+    return 1 if broken or differing else 0
 
 
 def _parser() -> argparse.ArgumentParser:

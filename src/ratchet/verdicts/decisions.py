@@ -13,6 +13,7 @@ from ratchet.evidence import FACTS, Evidence
 from ratchet.records import Check, CheckResult
 from ratchet.stats.multiplicity import holm
 from ratchet.stats.paired import paired_difference
+from ratchet.stats.proportions import exact_bound
 from ratchet.verdicts.estimates import Estimate, Question, estimate, leans, too_weak
 from ratchet.verdicts.needs import needed_to_decide
 from ratchet.verdicts.pairs import Pair
@@ -89,14 +90,16 @@ def _compares_times(check: Check) -> bool:
 def _showable(question: Question, pair: Pair) -> Question:
     """The added guard with the smallest margin that so many answers, all of them without error, could show.
 
-    A set of 100 can't show that errors rose by less than 1 point: with no error at all the limit is 2.6. Without
-    this, no set below 270 examples could ever ship. It depends on the number of examples alone, so the level holds.
+    A set of 100 can't show that errors rose by less than 1 point: with no error at all the limit is 3.0. Without
+    this, no set below 300 examples could ever ship. It depends on the number of examples alone, so the level holds.
     """
     units = np.unique(pair.before_unit)
     zeros = np.zeros(len(units))
     groups = None if pair.groups is None else pair.groups[units]
     blank = paired_difference(zeros, zeros, groups=groups, level=question.level)
     reach = -blank.low / _MOST_NEEDED if math.isfinite(blank.low) else 0.0
+    # the score interval is a little short where nothing was seen; the exact bound is not
+    reach = max(reach, exact_bound(0, pair.independent, level=1.0 - question.alpha))
     check = question.check
     if reach <= (check.margin or 0.0):
         return question

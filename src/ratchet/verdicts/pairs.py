@@ -48,6 +48,11 @@ class Pair:
         """How many units are compared."""
         return len(np.unique(self.before_unit))
 
+    @property
+    def independent(self) -> int:
+        """How many of them are independent: groups where there are any, else units."""
+        return self.units if self.groups is None else len(np.unique(self.groups[self.before_unit]))
+
 
 def arm_of(evidence: Evidence, name: str) -> ArmData:
     """The arm of this name.

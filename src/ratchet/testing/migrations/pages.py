@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ratchet.testing.migrations.claims import BOUND_LEVEL, Claim, claims_of
+from ratchet.testing.migrations.public import PublicCheck
 from ratchet.testing.migrations.records import Counts, Migration
 
 _KINDS = {
@@ -57,7 +58,7 @@ def page(
     public: Sequence[tuple[str, str, int, int]],
     command: str,
 ) -> str:
-    """The page in Markdown; `public` holds name, way, migrations and differing verdicts of each setting."""
+    """The page in Markdown; `public` is the same by the public way."""
     parts = [_INTRO.format(command=command, level=BOUND_LEVEL)]
     broken = [claim for claim in all_claims(counts, looks) if not claim.holds]
     parts.append(_summary(counts, looks, broken))
@@ -133,17 +134,16 @@ def _looks(looks: Sequence[Claim]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _public(public: Sequence[tuple[str, str, int, int]]) -> str:
+def _public(public: Sequence[PublicCheck]) -> str:
     if not public:
         return ""
-    stored = [each for each in public if each[1] == "store"]
-    differing = [each for each in public if each[3]]
+    stored, filed = sum(each.stored for each in public), sum(each.filed for each in public)
     lines = [
         "## The same by the public way",
         "",
-        f"{public[0][2]:,} migrations of each setting were also written down and judged from what was read back: "
-        f"{len(stored)} settings through a store and `compare`, {len(public) - len(stored)} large ones through evidence "
-        f"files. Verdicts or limits that differ: {sum(each[3] for each in public)}.",
-        *(f"- {name}: {count} of {migrations} differ ({way})." for name, way, migrations, count in differing),
+        f"{public[0].stored + public[0].filed:,} migrations of each setting were also written down and judged from what "
+        f"was read back: {stored:,} runs in a store through `compare`, {filed:,} evidence files. Verdicts or limits that "
+        f"differ: {sum(len(each.differing) for each in public)}.",
+        *(f"- {line}" for each in public for line in each.differing[:3]),
     ]
     return "\n".join(lines) + "\n"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet import codec, datasets
@@ -15,23 +18,50 @@ from ratchet.testing.migrations.drawing import simulate
 from ratchet.testing.migrations.records import Migration, checks_of
 from ratchet.verdicts import compare, decide
 
-STORE_ROWS = 60_000
-"""Above so many rows a setting, its migrations go through evidence files instead of the store."""
+STORE_ROWS = 20_000
+"""So many rows of each setting go through a store, at least one migration; the others through evidence files."""
 
 
-def differing(setting: Migration, migrations: int, folder: Path) -> tuple[str, list[str]]:
-    """Which way was taken ("store" or "file"), and each migration whose verdict came out otherwise."""
-    rows = 2 * setting.n * setting.repeats * migrations
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicCheck:
+    """How many migrations of a setting went which way, and whose verdict came out otherwise."""
+
+    setting: str
+    stored: int
+    filed: int
+    differing: tuple[str, ...]
+
+
+def check_all(
+    settings: Sequence[Migration], migrations: int, folder: Path, *, workers: int = 2
+) -> list[PublicCheck]:
+    """`check_public` of each setting, by several processes at once."""
+    tasks = [(setting, migrations, folder / str(i)) for i, setting in enumerate(settings)]
+    if workers <= 1:
+        return [_check(task) for task in tasks]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_check, tasks))
+
+
+def _check(task: tuple[Migration, int, Path]) -> PublicCheck:
+    return check_public(*task)
+
+
+def check_public(setting: Migration, migrations: int, folder: Path) -> PublicCheck:
+    """Judge migrations directly and from what was written down, and compare the verdicts."""
     folder.mkdir(parents=True, exist_ok=True)
-    if rows > STORE_ROWS:
-        return "file", list(_by_file(setting, migrations, folder))
-    return "store", list(_by_store(setting, migrations, folder))
+    stored = min(migrations, max(1, STORE_ROWS // (2 * setting.n * setting.repeats)))
+    found = (
+        *_by_store(setting, range(stored), folder),
+        *_by_file(setting, range(stored, migrations), folder),
+    )
+    return PublicCheck(setting=setting.name, stored=stored, filed=migrations - stored, differing=found)
 
 
-def _by_file(setting: Migration, migrations: int, folder: Path) -> Iterator[str]:
+def _by_file(setting: Migration, seeds: range, folder: Path) -> Iterator[str]:
     rules = checks_of(setting)
     path = folder / "evidence.json"
-    for seed in range(migrations):
+    for seed in seeds:
         evidence = simulate(setting, seed)
         direct = decide(evidence, checks=rules, seed=seed)
         write(evidence, direct, path)
@@ -39,11 +69,11 @@ def _by_file(setting: Migration, migrations: int, folder: Path) -> Iterator[str]
         yield from _differences(setting, seed, direct, again)
 
 
-def _by_store(setting: Migration, migrations: int, folder: Path) -> Iterator[str]:
+def _by_store(setting: Migration, seeds: range, folder: Path) -> Iterator[str]:
     rules = checks_of(setting)
     task = Task(dataset=_dataset(setting, folder), checks=rules, repeats=setting.repeats)
     with open_store(folder / "store") as store:
-        for seed in range(migrations):
+        for seed in seeds:
             evidence = simulate(setting, seed)
             run = Run(id=f"run-{seed}", task=task, arms=dict.fromkeys(evidence.arms, Variant(model="simulated/m")), baseline="baseline")  # fmt: skip
             _save(store, run, evidence)
