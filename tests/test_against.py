@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,27 @@ def test_a_function_whose_code_changed_is_refused_rather_than_tried_as_the_new_o
     (repo / "adder.py").write_text("def add(row):\n    return '2'\n")
     with pytest.raises(PlanError, match=r"current at HEAD is the function adder\.py:add.*\(adder\.py\)"):
         change(repo)
+
+
+def test_a_project_in_a_folder_of_the_repository_is_found_also_within_a_hook(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "services").mkdir()
+    lay(project / "services")
+    (project / "services/.git").rename(project / ".git")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "moved")
+    (project / "services/prompts/ask.txt").write_text("Add carefully: {input}\n")
+    monkeypatch.setenv("GIT_DIR", ".git")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(project / "nowhere"))
+    found = change(project / "services")
+    assert not found.same
+    assert "carefully" not in words(found, "base")
+
+
+def test_it_is_one_variant_and_a_project_or_wrong_use(repo: Path) -> None:
+    for more in (["--aa"], ["-v", "current", "-v", "next"]):
+        command = [sys.executable, "-m", "ratchet", "run", "--against", "HEAD", *more]
+        done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "--against tries one variant of ratchet.yaml" in done.stderr

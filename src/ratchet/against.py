@@ -17,6 +17,7 @@ from ratchet.projects import DatasetSection, Job, Project
 from ratchet.records import Prompt, Variant
 
 BASE, HEAD = "base", "head"
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +188,13 @@ def _git(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -
     Raises:
         PlanError: There is no git, or it failed.
     """
+    # within a hook git sets these, for the hook's own place
+    own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True, text=True, encoding="utf-8", errors="replace",
-            stdin=subprocess.DEVNULL, env={**os.environ, **(more or {})}, check=False,
+            stdin=subprocess.DEVNULL, env={**own, **(more or {})}, check=False,
         )  # fmt: skip
     except FileNotFoundError:
         raise PlanError("--against reads another revision through git, which is not installed") from None

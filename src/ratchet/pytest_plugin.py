@@ -271,6 +271,8 @@ def _execute(wanted: _Wanted) -> dict[str, str]:
             raise PlanError(str(error).replace("--force", "force=True in the marker")) from None
         run = runs.drive(lambda control: runs.execute(planned, options=options, place=place, control=control))
         state = next((row for row in store.runs() if row.id == run.id), None)
+        if state is not None and state.reason == "interrupted":
+            raise KeyboardInterrupt
         if state is None or (state.state != "finished" and not state.reason.startswith("the budget ")):
             raise PlanError(f"run {run.id} did not finish: {state.reason if state else 'it has gone'}")
     return {"run": run.id}

@@ -178,8 +178,9 @@ def test_arms_are_named_by_arm_run_or_both(ratchet: Ratchet, tasks: Path) -> Non
 
 def test_several_candidates_are_judged_one_by_one_with_a_front(ratchet: Ratchet, tasks: Path) -> None:
     run(ratchet, "champion", "twin", "worse")
-    found = ratchet("compare", "-o", "verdict.md")
+    found = ratchet("compare", "-o", "verdict.md", "--evidence", "e.json.gz")
     assert found.code == 1
+    assert ratchet("verify", "e-twin.json.gz").code == 0
     assert "SHIP: " in found.out
     assert "HOLD: " in found.out
     assert "front" in found.out

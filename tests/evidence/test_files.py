@@ -12,7 +12,7 @@ import pytest
 from ratchet.checks import no_worse
 from ratchet.errors import PlanError
 from ratchet.evidence import Evidence, read, write
-from ratchet.verdicts import decide, verify
+from ratchet.verdicts import decide, decide_aa, verify
 from verdicts.made import arm, column, evidence
 
 CHECKS = [no_worse("exact", margin_pp=2), no_worse("label", measure="macro_f1", margin_pp=3)]
@@ -82,6 +82,8 @@ def test_verify_makes_the_same_verdict_from_the_file_alone(tmp_path: Path) -> No
         )
         found = verify(tmp_path / "e.json")
         assert found.same, found.differences
+    write(data, decide_aa(data, baseline="old", candidate="new"), tmp_path / "e.json")
+    assert verify(tmp_path / "e.json").same
 
 
 def test_verify_names_what_was_changed(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def decide(
         reasons=sentences.reasons(
             outcome, results, baseline=baseline, candidate=candidate, broken=conditions.broken
         ),
-        warnings=(*_about_checks(how), *conditions.warnings),
+        warnings=(*_about_checks(how), *conditions.warnings, *_about_candidates(evidence, baseline, alpha)),
         inputs=_inputs(evidence, found, chosen, how, alpha, seed),
         slices=slices_of(evidence, found, chosen, alpha=alpha, seed=seed),
     )
@@ -192,6 +192,17 @@ def _about_checks(how: str) -> tuple[str, ...]:
             "These checks are not those written before the run: post hoc, the stated error rate does not hold.",
         )
     return ()
+
+
+def _about_candidates(evidence: Evidence, baseline: str, alpha: float) -> tuple[str, ...]:
+    """The more candidates are tried, the likelier one of them ships by luck."""
+    tried = len(evidence.arms) - 1
+    if tried < 2:
+        return ()
+    return (
+        f"{tried} candidates were tried against {baseline}: the chance that one of them ships by luck is up to "
+        f"{1.0 - (1.0 - alpha) ** tried:.0%}. Confirm the chosen one on fresh examples.",
+    )
 
 
 def _inputs(

@@ -45,18 +45,10 @@ def compare_all(
     chosen = baseline or _baseline(evidence)
     arm_of(evidence, chosen)
     candidates = [name for name in evidence.arms if name != chosen]
-    verdicts = [
+    return tuple(
         decide(evidence, baseline=chosen, candidate=name, checks=checks, alpha=alpha, seed=seed)
         for name in candidates
-    ]
-    if len(verdicts) < 2:
-        return tuple(verdicts)
-    luck = 1.0 - (1.0 - alpha) ** len(verdicts)
-    note = (
-        f"{len(verdicts)} candidates were tried against {chosen}: the chance that one of them ships by luck is up to "
-        f"{luck:.0%}. Confirm the chosen one on fresh examples."
     )
-    return tuple(verdict.replace(warnings=(*verdict.warnings, note)) for verdict in verdicts)
 
 
 def _baseline(evidence: Evidence) -> str:

@@ -9,9 +9,9 @@ from typing import cast
 
 from ratchet import codec
 from ratchet.errors import PlanError, RatchetError
-from ratchet.evidence import read
+from ratchet.evidence import Evidence, read
 from ratchet.records import Check, Json, Verdict
-from ratchet.verdicts.deciding import decide
+from ratchet.verdicts.deciding import decide, decide_aa
 
 TOLERANCE = 1e-9
 """Relative: what another processor's rounding may move."""
@@ -39,22 +39,32 @@ def verify(path: str | Path) -> Verification:
         raise PlanError(
             f"{path} holds evidence without a verdict; `ratchet compare --evidence FILE` writes both"
         )
-    inputs = written.inputs
-    # the added error guard is found again by `decide`
-    checks: list[Check] = [r.check for r in written.results if not r.check.settings.get("added")]
     try:
-        again = decide(
-            evidence,
-            baseline=str(inputs.get("baseline")),
-            candidate=str(inputs.get("candidate")),
-            checks=None if inputs.get("checks") in ("written", "default") else checks,
-            alpha=_number(inputs.get("alpha"), 0.05),
-            seed=int(_number(inputs.get("seed"), 0)),
-        )
+        again = _again(evidence, written)
     except RatchetError as error:
         raise PlanError(f"{path}: its evidence allows no verdict: {error}") from None
     differences = tuple(_differences(codec.encode(written.replace(created_at=0.0)), codec.encode(again), ""))
     return Verification(same=not differences, differences=differences, verdict=again)
+
+
+def _again(evidence: Evidence, written: Verdict) -> Verdict:
+    """The verdict made as the written one says that it was."""
+    inputs = written.inputs
+    baseline, candidate = str(inputs.get("baseline")), str(inputs.get("candidate"))
+    alpha, seed = _number(inputs.get("alpha"), 0.05), int(_number(inputs.get("seed"), 0))
+    how = inputs.get("checks")
+    if how == "a/a":
+        return decide_aa(evidence, baseline=baseline, candidate=candidate, alpha=alpha, seed=seed)
+    # the added error guard is found again by `decide`
+    checks: list[Check] = [r.check for r in written.results if not r.check.settings.get("added")]
+    return decide(
+        evidence,
+        baseline=baseline,
+        candidate=candidate,
+        checks=None if how in ("written", "default") else checks,
+        alpha=alpha,
+        seed=seed,
+    )
 
 
 def _number(value: Json, otherwise: float) -> float:

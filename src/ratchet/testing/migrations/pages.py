@@ -55,7 +55,7 @@ margin is the smallest that their number can show without any error, as the verd
 def page(
     counts: Sequence[Counts],
     looks: Sequence[Claim],
-    public: Sequence[tuple[str, str, int, int]],
+    public: Sequence[PublicCheck],
     command: str,
 ) -> str:
     """The page in Markdown; `public` is the same by the public way."""
