@@ -113,7 +113,7 @@ def _page(verdict: Verdict, evidence: Evidence | None, verdicts: Sequence[Verdic
                     "word": views.OUTCOMES[item.result.outcome]} for item in shown],
         "level": views.level_text([item.result for item in shown]),
         "decisions": views.decisions(verdict, evidence),
-        "reasons": [text for text in verdict.reasons if text.rstrip(".") not in views.explanation(verdict, evidence)],
+        "reasons": views.reasons(verdict, evidence),
         "warnings": verdict.warnings,
         "facts": _facts(verdict, evidence, shown),
         "candidates": [_candidate(v, evidence) for v in verdicts] if len(verdicts) > 1 else [],

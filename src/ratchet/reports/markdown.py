@@ -38,7 +38,7 @@ def render(verdict: Verdict, evidence: Evidence | None = None) -> str:
         f"> [!{_ALERTS[verdict.outcome]}]\n> **{word}**: {escape(views.explanation(verdict, evidence))}",
         _checks(shown),
         "\n".join(f"- To decide: {escape(text)}." for text in views.decisions(verdict, evidence)),
-        "\n".join(f"- {escape(text.rstrip('.'))}." for text in verdict.reasons),
+        "\n".join(f"- {escape(text)}." for text in views.reasons(verdict, evidence)),
         "\n".join(f"- Warning: {escape(text.rstrip('.'))}." for text in verdict.warnings),
     ]
     found = None if evidence is None else examples.pair(verdict, evidence)

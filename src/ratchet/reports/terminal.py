@@ -56,7 +56,7 @@ def _notes(
         if item.result.reason and item.result.outcome in ("failed", "invalid")
         and item.result.reason.rstrip(".") not in said
     ]  # fmt: skip
-    notes += [f"{text.rstrip('.')}." for text in verdict.reasons if text.rstrip(".") not in said]
+    notes += [f"{text}." for text in views.reasons(verdict, evidence)]
     notes += [f"Warning: {text.rstrip('.')}." for text in verdict.warnings]
     for note in notes:
         yield from texts.wrap(texts.safe(note), width)

@@ -196,6 +196,18 @@ def describe(item: Line) -> str:
     return f"{text}, {'limit' if item.zero is None else 'margin'} {item.margin}"
 
 
+def reasons(verdict: Verdict, evidence: Evidence | None = None) -> list[str]:
+    """The verdict's own reasons that the sentence doesn't say: of an invalid verdict or a noise check, or further ones."""
+    own = verdict.reasons
+    decided = verdict.outcome in ("ship", "hold") or any(
+        result.outcome == "open" for result in verdict.results
+    )
+    if decided and verdict.outcome != "invalid" and not (own and own[0].startswith("A/A: ")):
+        own = own[1:]  # the sentence says it with figures
+    said = explanation(verdict, evidence)
+    return [text.rstrip(".") for text in own if text.rstrip(".") not in said]
+
+
 def sentence(verdict: Verdict, evidence: Evidence | None = None) -> str:
     """The verdict in one sentence, beginning with its word."""
     return f"{WORDS[verdict.outcome]}: {explanation(verdict, evidence)}"
