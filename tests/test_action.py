@@ -242,6 +242,12 @@ def test_wrong_use_is_told_in_the_comment_and_exits_with_two(runner: Runner, git
     assert "::error title=Ratchet::UnknownNameError: no task named 'smus'" in done.log
 
 
+def test_an_open_quote_in_the_options_is_wrong_use(runner: Runner) -> None:
+    done = runner(**{"extra-args": "--name 'two"})
+    assert done.code == 2
+    assert "::error title=Ratchet::extra-args can't be read: No closing quotation" in done.log
+
+
 @pytest.mark.slow
 def test_a_head_that_is_named_gets_a_working_tree_of_its_own(runner: Runner) -> None:
     base = git(runner.checkout, "rev-parse", "HEAD")

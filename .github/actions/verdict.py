@@ -24,7 +24,12 @@ def main(environ: Mapping[str, str]) -> None:
     report = Path(tempfile.mkdtemp(prefix="ratchet-", dir=environ.get("RUNNER_TEMP")))
     tree = Path(environ["TREE"])
     place = ["--file", environ["CONFIG_FILE"], *_store(environ)]
-    done = _call(tree, _run_command(environ, report, place))
+    try:
+        command = _run_command(environ, report, place)
+    except ValueError as error:
+        _annotate("error", f"extra-args can't be read: {error}")
+        sys.exit(2)
+    done = _call(tree, command)
     code, outcome, sentence = done.returncode, EXITS.get(done.returncode, "failed"), ""
     written = report / "verdict.json"
     if written.exists():
