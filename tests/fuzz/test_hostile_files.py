@@ -135,7 +135,7 @@ class Case:
 
     def check(self, result: Result) -> None:
         said = f"seed {self.seed!r}, exit {result.code}, {result.took_s:.1f} s: {self.folder / self.file}\n{result.err}"
-        assert result.code in (0, 2, 4), said
+        assert result.code in range(5), said  # 1 and 3 are verdicts on a run that went well
         assert not DEFECT.search(result.err), said
         assert result.took_s < LONGEST_S, said
         assert result.grown_bytes < MOST_GROWTH_BYTES, f"{result.grown_bytes} bytes: {said}"
