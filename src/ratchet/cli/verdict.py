@@ -80,10 +80,10 @@ def is_report(path: Path | None) -> bool:
 
 def say_power(planned: Plan, given: Mapping[str, Any]) -> None:
     """Say what this plan can't show; refuse one whose written checks can't be decided, unless forced or partial."""
+    if given["resume"] or (len(planned.arms) < 2 and not planned.run.task.checks):
+        return
     from ratchet import powers
 
-    if given["resume"]:
-        return
     partial = any(given[name] for name in ("limit", "sample", "aa", "dry_run"))
     for sentence in powers.refuse_or_warn(
         planned.run.task,

@@ -18,6 +18,7 @@ from ratchet.stores.sqlite_rows import Rows
 
 Call = Callable[[sqlite3.Connection], Any]
 
+_HANDED_OVER = 32
 _MOST_JOBS = 4096
 """Jobs in one transaction, so that a flood of small writes doesn't make all of them wait for the last."""
 
@@ -75,6 +76,8 @@ class Writer:
             self._check_open()
             self._gathered.append(job)
             first = len(self._gathered) == 1
+            if len(self._gathered) >= _HANDED_OVER:  # a long turn need not end before the thread begins
+                self._enqueue()
         if first:
             job.loop.call_soon(self._hand_over)
         await job.future
