@@ -19,6 +19,8 @@ from ratchet.stores.sqlite_rows import Rows
 Call = Callable[[sqlite3.Connection], Any]
 
 _HANDED_OVER = 32
+"""Jobs that go to the thread at once, before the loop's turn has ended."""
+_ROWS_A_STATEMENT = 16
 _MOST_JOBS = 4096
 """Jobs in one transaction, so that a flood of small writes doesn't make all of them wait for the last."""
 
@@ -239,15 +241,24 @@ def _insert(db: sqlite3.Connection, batches: list[Rows]) -> None:
     if traces:
         first = int(db.execute("SELECT ifnull(max(seq), 0) + 1 FROM payloads").fetchone()[0])
         payloads = (row for batch in batches for row in batch.payloads)
-        db.executemany(rows_of.INSERT_TRACE, [(seq, *row) for seq, row in enumerate(traces, first)])
-        db.executemany(rows_of.INSERT_PAYLOAD, [(seq, *row) for seq, row in enumerate(payloads, first)])
+        _put_all(db, rows_of.INSERT_TRACE, [(seq, *row) for seq, row in enumerate(traces, first)])
+        _put_all(db, rows_of.INSERT_PAYLOAD, [(seq, *row) for seq, row in enumerate(payloads, first)])
     scores = [row for batch in batches for row in batch.scores]
     if scores:
         first = int(db.execute("SELECT ifnull(max(seq), 0) + 1 FROM scores").fetchone()[0])
-        db.executemany(rows_of.INSERT_SCORE, [(seq, *row) for seq, row in enumerate(scores, first)])
+        _put_all(db, rows_of.INSERT_SCORE, [(seq, *row) for seq, row in enumerate(scores, first)])
         details = list(_far(batches, first))
         if details:
-            db.executemany(rows_of.INSERT_DETAILS, details)
+            _put_all(db, rows_of.INSERT_DETAILS, details)
+
+
+def _put_all(db: sqlite3.Connection, insert: str, rows: list[tuple[Any, ...]]) -> None:
+    """Insert these rows, several a statement: each statement waits once for the interpreter's lock, which a busy
+    event loop gives up only every few milliseconds."""
+    head, _, values = insert.partition(" VALUES ")
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        some = rows[start : start + _ROWS_A_STATEMENT]
+        db.execute(f"{head} VALUES {', '.join([values] * len(some))}", [cell for row in some for cell in row])
 
 
 def _far(batches: list[Rows], first: int) -> Iterator[tuple[int, str]]:
