@@ -26,7 +26,7 @@ COMMANDS = {
         "Make the verdict of an evidence file again, offline: same or different.",
     ),
     "judge": ("ratchet.cli.judge:judge", "Measure a judge against people's labels."),
-    "list": ("ratchet.cli.list:list_runs", "List the runs of a store."),
+    "list": ("ratchet.cli.listing:list_runs", "List the runs of a store."),
     "show": ("ratchet.cli.show:show", "Show a run, or one answer with all its steps."),
     "export": ("ratchet.cli.export:export", "Write the answers and scores of a run to a file."),
     "simulate": ("ratchet.cli.simulate:simulate", "Serve simulated models over HTTP."),
