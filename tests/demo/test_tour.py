@@ -125,6 +125,8 @@ def test_the_whole_demo_ends_in_a_table_and_its_folder_runs_again_by_itself(tmp_
         "TTFT",
         "Worst rows",
         "simulated",
+        "SHIP: challenger may replace champion",
+        "HOLD: reviewer should not replace champion",
     ):
         assert word in done.stdout
     project = projects.load(tmp_path / "ratchet-demo" / "ratchet.yaml")

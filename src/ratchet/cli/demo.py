@@ -92,13 +92,13 @@ def _next_steps(folder: Path, run: Run, summary: Summary) -> list[str]:
     steps = [
         (f"ratchet show {trace}", "one of the worst answers, with all its steps"),
         ("ratchet show --worst 20", "this table again, with more of the worst"),
-        ("ratchet compare -o verdict.html", "the verdicts as pages with every example"),
+        ("ratchet compare -o verdict.html", "the verdicts as pages, example by example"),
         ("ratchet run --limit 20", "your own run, once ratchet.yaml is changed"),
         ("ratchet export -o answers.csv", "every answer with its scores"),
         ("ratchet init ../my-project", "a small project for your own task"),
     ]
     lines = ["Both models are simulated; nothing is left running. What to try next:"]
-    return [*lines, f"  cd {_shown(folder)}", *(f"  {command:34} {why}" for command, why in steps)]
+    return [*lines, f"  cd {_shown(folder)}", *(f"  {command:32} {why}" for command, why in steps)]
 
 
 def _shown(folder: Path) -> str:

@@ -229,7 +229,7 @@ def explanation(verdict: Verdict, evidence: Evidence | None = None) -> str:
         more = f"; and {len(failed) - 2} more" if len(failed) > 2 else ""
         return f"{called.candidate} should not replace {called.baseline}{': ' if found else ''}{found}{more}."
     waiting = [item for item in shown if item.result.outcome == "open"]
-    n = max((item.result.n for item in shown), default=0)
+    n = len(evidence.examples) if evidence else max((item.result.n for item in shown), default=0)
     found = "; ".join(describe(item) for item in waiting[:2])
     text = f"{n:,} examples don't show whether {called.candidate} may replace {called.baseline}"
     needed = max((item.result.needed_n or 0 for item in waiting), default=0)
