@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import sys
 import tomllib
@@ -32,6 +33,9 @@ def command_help() -> str:
 
 def _commands(command: click.Command, parent: click.Context | None) -> Iterator[click.Context]:
     name = command.name if parent else "ratchet"
+    # click keeps the help option of the first context that asked: a test that called the command by itself may have been
+    command = copy.copy(command)
+    command._help_option = None
     context = click.Context(
         command, parent=parent, info_name=name, terminal_width=WIDTH, **command.context_settings
     )
