@@ -14,6 +14,14 @@ from ratchet.verdicts import decide, decide_aa
 from verdicts.made import Array, arm, column, evidence, passes
 
 RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(7).bit_generator.state
+
+
 COSTS = RNG.lognormal(-5, 0.4, 600)
 TIMES = RNG.lognormal(0, 0.4, 600)
 
