@@ -16,6 +16,14 @@ from ratchet.stats.means import (
 )
 
 RNG = np.random.default_rng(11)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(11).bit_generator.state
+
+
 VALUES = RNG.normal(0.3, 1.0, 40)
 SIZES = RNG.integers(1, 9, 12)
 GROUPS = np.repeat(np.arange(12), SIZES)

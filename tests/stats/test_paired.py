@@ -13,6 +13,14 @@ from ratchet.stats.binary import mcnemar_midp, tango_interval
 from ratchet.stats.paired import mean_interval, paired_difference
 
 RNG = np.random.default_rng(2)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(2).bit_generator.state
+
+
 BEFORE = RNG.normal(0, 1, 150)
 AFTER = 0.8 * BEFORE + RNG.normal(0.2, 0.5, 150)
 

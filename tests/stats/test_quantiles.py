@@ -18,6 +18,14 @@ from ratchet.stats.quantiles import (
 )
 
 RNG = np.random.default_rng(6)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(6).bit_generator.state
+
+
 BEFORE = RNG.lognormal(0, 0.5, 400)
 AFTER = BEFORE * RNG.lognormal(-0.2, 0.2, 400)
 

@@ -10,6 +10,14 @@ from ratchet.errors import StatisticsError
 from ratchet.stats.ratios import mean_log_ratio, ratio_bootstrap, ratio_of_means
 
 RNG = np.random.default_rng(9)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(9).bit_generator.state
+
+
 BEFORE = RNG.lognormal(0, 0.6, 200)
 AFTER = BEFORE * RNG.lognormal(-0.3, 0.3, 200)
 
