@@ -13,19 +13,9 @@ from ratchet.records import ScoreValue
 from ratchet.stats import agreement as statistics
 from ratchet.stats.intervals import Interval
 from ratchet.stats.means import t_interval
+from ratchet.summaries import LEVEL, Estimate
 
-LEVEL = 0.95
 _MANY_VALUES = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A number with its two-sided 95 % interval; the limits are None where there is too little."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
