@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from ratchet.reports.texts import cell_width as cell_width, fit, safe as safe
 from ratchet.summaries import ArmSummary, Estimate, ScoreSummary, Summary, WorstRow
 
 LABEL_WIDTH = 23
 COLUMN_WIDTH = 19
-
-
-def cell_width(text: str) -> int:
-    """Columns that this text takes in a terminal."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
-def safe(text: str) -> str:
-    """The text with control and bidi characters made visible: answers and names may be hostile."""
-    return "".join(
-        c if c.isprintable() and unicodedata.bidirectional(c) not in _BIDI else f"\\u{ord(c):04x}"
-        for c in text
-    )
-
-
-_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
-def fit(text: str, width: int) -> str:
-    """The text cut and padded to this many columns."""
-    if cell_width(text) > width:
-        kept, used = "", 0
-        for c in text:
-            used += cell_width(c)
-            if used > width - 1:
-                break
-            kept += c
-        text = kept + "…"
-    return text + " " * (width - cell_width(text))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = 80) -> str:
