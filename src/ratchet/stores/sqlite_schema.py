@@ -86,6 +86,39 @@ def m001_initial(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO meta VALUES ('created_at', ?)", (str(time.time()),))
 
 
+@migration
+def m002_labels(db: sqlite3.Connection) -> None:
+    # a label itself is a score; these say who is to look at what, and what was undone
+    for statement in (
+        "CREATE TABLE label_queues (id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at REAL NOT NULL, record BLOB NOT NULL)",
+        """CREATE TABLE label_items (
+            queue_id TEXT NOT NULL, position INTEGER NOT NULL, trace_id TEXT NOT NULL, against TEXT,
+            state TEXT NOT NULL, person TEXT, lease_until REAL, done_at REAL, details TEXT,
+            PRIMARY KEY (queue_id, position)) WITHOUT ROWID""",
+        "CREATE INDEX label_items_state ON label_items (queue_id, state, position)",
+        """CREATE TABLE label_events (
+            seq INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, position INTEGER NOT NULL, person TEXT NOT NULL,
+            kind TEXT NOT NULL, at REAL NOT NULL, undone INTEGER NOT NULL DEFAULT 0, data TEXT)""",
+        "CREATE INDEX label_events_person ON label_events (queue_id, person, seq)",
+    ):
+        db.execute(statement)
+
+
+@migration
+def m003_access(db: sqlite3.Connection) -> None:
+    for statement in (
+        """CREATE TABLE access_tokens (
+            hash TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, created_at REAL NOT NULL,
+            revoked_at REAL) WITHOUT ROWID""",
+        # who saw examples of a split, and how: the holdout is used up by being looked at
+        """CREATE TABLE looks (
+            seq INTEGER PRIMARY KEY, dataset_id TEXT NOT NULL, split TEXT NOT NULL, at REAL NOT NULL,
+            "by" TEXT NOT NULL, what TEXT NOT NULL)""",
+        "CREATE INDEX looks_dataset ON looks (dataset_id, split)",
+    ):
+        db.execute(statement)
+
+
 def connect(path: Path, *, read_only: bool, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection in autocommit, usable from any thread (one at a time)."""
     if not read_only:

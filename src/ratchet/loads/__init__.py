@@ -1,0 +1,1 @@
+"""Load tests: drive variants the way production would, and say what they held."""

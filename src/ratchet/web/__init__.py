@@ -1,0 +1,1 @@
+"""The page on a project's store: what `ratchet view` serves."""
