@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +100,20 @@ def test_arms_start_interleaved_in_an_order_drawn_from_the_seed(
 def test_never_more_calls_are_in_flight_than_asked(store: Store, server: SimulatedServer) -> None:
     runs.run(task(40), {"a": model("slow")}, options=Options(concurrency=5), store=store)
     assert 1 <= server.stats().peak_in_flight <= 5
+
+
+def test_many_calls_in_flight_begin_over_a_second_and_not_in_one_burst(store: Store) -> None:
+    began: list[float] = []
+
+    async def slow(row: dict[str, str]) -> str:
+        began.append(time.perf_counter())
+        await asyncio.sleep(0.1)
+        return row["question"]
+
+    runs.run(task(400), {"a": Variant(target=slow)}, options=Options(concurrency=400), store=store)
+    assert len(began) == 400
+    at_once = sum(1 for at in began if at - began[0] < 0.02)
+    assert 1 <= at_once < 200, "all were sent at once"
 
 
 def test_failed_answers_are_data_and_do_not_end_the_run(

@@ -28,6 +28,9 @@ from ratchet.records import Example, Failure, Limits, Price, Score, Scorer, Span
 
 MOST_WAITING = 2000
 """How far one arm may run ahead of another that its vendor holds back, in calls."""
+RAMP_FROM, RAMP_S = 64, 1.0
+"""More calls in flight than this start over a second: sent all at once they would come back all at once, for as long
+as the run lasts, and wait for one another each time; vendors, too, refuse such a burst."""
 HOPELESS = 10
 """Refused logins in a row, with no success, after which a run stops."""
 
@@ -92,6 +95,8 @@ class Settings:
     use_cache: bool = True
     deadline_s: float | None = None
     """On the `time.perf_counter` clock."""
+    on_done: Callable[[str], None] = lambda example_id: None
+    """Called with the example's id when one of its answers is kept and scored."""
 
 
 class AbandonedError(BaseException):
@@ -166,6 +171,8 @@ class Engine:
         self._random = random.Random(settings.seed)
         self.loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] = self.loop.create_future()
+        self._started_s = time.perf_counter()
+        self._ramp: asyncio.TimerHandle | None = None
 
     async def execute(self, blocks: Iterator[Block]) -> None:
         """Work through the blocks; returns when everything that was started is durable and scored.
@@ -175,6 +182,7 @@ class Engine:
         """
         self._blocks = blocks
         self._exhausted, self._executing = bool(self.stopped), True
+        self._started_s = time.perf_counter()
         self._pump()
         try:
             await self._idle
@@ -214,9 +222,16 @@ class Engine:
 
     def _pump(self) -> None:
         """Start everything that may start now."""
+        for call in self._take():
+            self._spawn(self._execute(call))
+
+    def _take(self) -> list[Call]:
+        """Everything that may start now, its slots taken; the caller executes it."""
+        taken: list[Call] = []
         now_s = time.perf_counter()
         wake_s = float("inf")
-        while self._in_flight < self.settings.concurrency:
+        most = self._most_in_flight(now_s)
+        while self._in_flight < most:
             call, lane_wake_s = self._next_waiting(now_s)
             wake_s = min(wake_s, lane_wake_s)
             if call is None:
@@ -224,12 +239,24 @@ class Engine:
             if call is None:
                 break
             self._start(call, now_s)
+            taken.append(call)
         self._wake_at(now_s, wake_s)
         self.progress.in_flight = self._in_flight
         self.progress.waiting = self._waiting
-        busy = self._tasks or self._waiting or self._delayed or self._fed
+        busy = taken or self._tasks or self._waiting or self._delayed or self._fed
         if self._executing and self._exhausted and not busy:
             self._finish()
+        return taken
+
+    def _most_in_flight(self, now_s: float) -> int:
+        """The concurrency, or what of it the first second allows."""
+        most = self.settings.concurrency
+        share = (now_s - self._started_s) / RAMP_S
+        if most <= RAMP_FROM or share >= 1:
+            return most
+        if self._ramp is None or self._ramp.when() <= self.loop.time():
+            self._ramp = self.loop.call_later(0.005, self._pump)
+        return RAMP_FROM + int((most - RAMP_FROM) * share)
 
     def _next_waiting(self, now_s: float) -> tuple[Call | None, float]:
         """A call that a lane held back and now lets go, else None and the seconds until a lane might."""
@@ -279,7 +306,7 @@ class Engine:
         while not self._exhausted:
             deadline_s = self.settings.deadline_s
             if deadline_s is not None and now_s >= deadline_s:
-                self._stop_feeding("the budget of minutes is used up")
+                self.stop_feeding("the budget of minutes is used up")
                 return False
             block = self._held or next(self._blocks, None)
             self._held = None
@@ -290,14 +317,15 @@ class Engine:
             if prepared is None:
                 self._held = block
                 if self.ledger.reserved.tokens == 0:
-                    self._stop_feeding("the budget is used up")
+                    self.stop_feeding("the budget is used up")
                 return False
             if prepared:
                 self._fed = prepared
                 return True
         return False
 
-    def _stop_feeding(self, reason: str) -> None:
+    def stop_feeding(self, reason: str) -> None:
+        """Start no further example; those that were started end on all arms."""
         self._exhausted = True
         self._held = None
         self.stopped = self.stopped or reason
@@ -341,7 +369,6 @@ class Engine:
         call.queue_s += now_s - call.ready_s
         call.arm.lane.start(call.likely, now_s)
         self._in_flight += 1
-        self._spawn(self._execute(call))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -368,12 +395,25 @@ class Engine:
     def _cancel_timers(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._ramp is not None:
+            self._ramp.cancel()
         for timer in self._delayed.values():
             timer.cancel()
 
     # --- one call -------------------------------------------------------------------------------------------
 
     async def _execute(self, call: Call) -> None:
+        """This call, and then what may start when it has ended: a call more costs less than a task more."""
+        while True:
+            await self._attempt(call)
+            taken = [] if self._idle.done() else self._take()
+            if not taken:
+                return
+            call = taken[0]
+            for other in taken[1:]:
+                self._spawn(self._execute(other))
+
+    async def _attempt(self, call: Call) -> None:
         """One attempt, then either the wait for another or the end of the call."""
         lane = call.arm.lane
         cached = self._from_cache(call)
@@ -473,6 +513,7 @@ class Engine:
         trace = self._placed(trace, arm, example, repeat, None)
         await self.store.awrite([trace, *self._inline_scores(trace, example)])
         self._count(arm.progress, trace)
+        self.settings.on_done(example.id)
 
     def _placed(self, trace: Trace, arm: Arm, example: Example, repeat: int, key: str | None) -> Trace:
         """The trace with its origin; its answer is its output until something is extracted."""
@@ -505,12 +546,10 @@ class Engine:
             finally:
                 self._scoring -= 1
                 self.progress.judging = self._scoring
+        self.settings.on_done(example.id)
 
     def _inline_scores(self, trace: Trace, example: Example) -> list[Score]:
-        found: list[Score] = []
-        for scorer in self._inline:
-            found.extend(scores.judge_now(scorer, trace, example) or ())
-        return found
+        return [s for scorer in self._inline for s in scores.judge_now(scorer, trace, example) or ()]
 
     async def _score_slowly(self, trace: Trace, example: Example) -> None:
         for scorer in self._slow:

@@ -175,6 +175,25 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArmCounts:
+    """What one arm of a run holds so far."""
+
+    arm: str | None
+    """None: the calls of its judges."""
+    rows: int
+    failed: int
+    cost_usd: float | None
+    """Of the answers whose price is known; None: of none."""
+    unpriced: int
+    """Answers, not failures, whose price is unknown."""
+    cached: int
+    input_tokens: int
+    output_tokens: int
+    newest_at: float
+    """When the newest came, Unix time, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefMove:
     """One entry of a ref's log."""
 
@@ -183,6 +202,98 @@ class RefMove:
     new: str | None
     at: float
     by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelQueue:
+    """What is to be labelled, as a store keeps it: who made it how is in `data`, and never changes."""
+
+    id: str
+    created_at: float
+    data: Mapping[str, Json]
+
+
+ItemState = Literal["open", "leased", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelItem:
+    """One place in a queue: an answer, or a pair of them, for one person."""
+
+    queue_id: str
+    position: int
+    slot: int
+    """0, 1…: an item that several people are to label has a slot for each."""
+    trace_id: str
+    against: str | None = None
+    repeat_of: int | None = None
+    """The position that this one shows again, to the same person."""
+    state: ItemState = "open"
+    person: str | None = None
+    lease_until: float | None = None
+    """Unix time, seconds."""
+    done_at: float | None = None
+    details: Mapping[str, Json] = field(default_factory=dict[str, Any])
+
+
+LabelEventKind = Literal["label", "skip", "disagree", "unclear"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelEvent:
+    """What a person did with an item."""
+
+    seq: int
+    queue_id: str
+    position: int
+    slot: int
+    person: str
+    kind: LabelEventKind
+    at: float
+    undone: bool = False
+    data: Mapping[str, Json] = field(default_factory=dict[str, Any])
+    """Of a label: its value, and the Score that it replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelProgress:
+    """How far a queue is; counts are slots."""
+
+    total: int
+    """Without those that show an item again."""
+    done: int
+    leased: int
+    """With somebody at this moment."""
+    by_person: Mapping[str, int]
+    repeats_done: int = 0
+
+
+AccessRole = Literal["view", "label", "admin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """Who may look at the page from elsewhere; the token itself is kept nowhere."""
+
+    hash: str = field(repr=False)
+    name: str
+    role: AccessRole
+    created_at: float
+    """Unix time, seconds."""
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Somebody saw examples of a split: held-out data is used up by being looked at."""
+
+    dataset_id: str
+    split: str
+    at: float
+    """Unix time, seconds."""
+    by: str
+    what: str
+    """Which screen or command."""
 
 
 TraceFilter = Literal["all", "ok", "failed"]
@@ -244,6 +355,14 @@ class Store(Protocol):
         """Whole traces with payloads; for lists and statistics use `rows`."""
         ...
 
+    def traces_by_id(self, ids: Sequence[str], *, at_most_bytes: int | None = None) -> dict[str, Trace]:
+        """The traces there are, in the order asked for; what takes more than `at_most_bytes` is left out."""
+        ...
+
+    def counts(self, run_id: str) -> list[ArmCounts]:
+        """What each arm holds; the calls of judges under the arm None."""
+        ...
+
     def cached(self, request_key: str, *, not_in_run: str) -> Trace | None:
         """The newest trace without error that answered this very request in another run."""
         ...
@@ -268,6 +387,99 @@ class Store(Protocol):
     def refs(self, prefix: str = "") -> dict[str, str]: ...
 
     def ref_log(self, name: str) -> list[RefMove]: ...
+
+    # labels
+
+    def save_queue(self, queue: LabelQueue, items: Iterable[LabelItem]) -> None:
+        """Keep a new queue with its items, all open; a second save of one id changes nothing."""
+        ...
+
+    def label_queue(self, queue_id: str) -> LabelQueue | None: ...
+
+    def label_queues(self) -> list[LabelQueue]:
+        """Newest first."""
+        ...
+
+    def label_items(self, queue_id: str) -> Iterator[LabelItem]:
+        """By position and slot."""
+        ...
+
+    def label_item(self, queue_id: str, position: int, slot: int) -> LabelItem | None: ...
+
+    def lease_items(
+        self, queue_id: str, person: str, *, most: int, now: float, until: float
+    ) -> list[LabelItem]:
+        """At most so many items for this person until then: first those they hold already, then the next open ones.
+
+        A lease that ran out is open to everyone. Nobody gets an item twice that they labelled or skipped, and a
+        repeat goes to the person alone who labelled what it repeats. Two callers never get one slot.
+        """
+        ...
+
+    def finish_item(
+        self, queue_id: str, position: int, slot: int, score: Score, *, token: str = ""
+    ) -> LabelItem | None:
+        """Keep this label, by the person in `score.by`, and close the item, in one commit; the item as it was.
+
+        None, and nothing was kept, where another person has the slot by now or has closed it. The same `token` once
+        more changes nothing, so that a caller who got no answer may ask again.
+        """
+        ...
+
+    def skip_item(
+        self, queue_id: str, position: int, slot: int, person: str, *, now: float, token: str = ""
+    ) -> bool:
+        """Leave the item to others; whether it was this person's, or open."""
+        ...
+
+    def undo_label(
+        self, queue_id: str, person: str, *, now: float, until: float, steps: int = 50
+    ) -> LabelEvent | None:
+        """Take back this person's last label or skip; what it was, None without any among their last `steps`.
+
+        Scores are only added: what counted before is written again, or None with the reason "undone". The item is
+        leased to the person again, unless another has it by now.
+        """
+        ...
+
+    def flag_item(
+        self, queue_id: str, position: int, slot: int, person: str, kind: LabelEventKind, *, now: float, on: bool,
+        data: Mapping[str, Json] | None = None,
+    ) -> None:  # fmt: skip
+        """Note, or take back, that a person disagrees with the judge or finds the rubric unclear here."""
+        ...
+
+    def label_events(self, queue_id: str, *, person: str | None = None) -> Iterator[LabelEvent]:
+        """What was done and not undone, in order."""
+        ...
+
+    def label_progress(self, queue_id: str, *, now: float) -> LabelProgress: ...
+
+    # access
+
+    def add_token(self, token: AccessToken) -> bool:
+        """Keep a new token; False, and nothing was kept, where one of that name is still good."""
+        ...
+
+    def revoke_token(self, name: str, *, at: float) -> bool:
+        """End the good token of this name; False where there is none."""
+        ...
+
+    def tokens(self) -> list[AccessToken]:
+        """All of them, those revoked included, newest first."""
+        ...
+
+    def note_look(self, look: Look) -> None:
+        """Remember that somebody saw examples of a split; looks are only added."""
+        ...
+
+    def looks(self, dataset_id: str, *, split: str | None = None) -> list[Look]:
+        """Who saw examples of this dataset, or of one split of it, oldest first."""
+        ...
+
+    def keep_secret(self, name: str, fresh: str) -> str:
+        """The secret kept under this name; `fresh` is kept, and returned, where there was none."""
+        ...
 
     def flush(self) -> None:
         """Wait until everything handed over is durable."""

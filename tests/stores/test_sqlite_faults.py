@@ -341,7 +341,7 @@ def make_newer(path: Path) -> None:
         (make_short_text, "not a SQLite database"),
         (make_other_database, "another program"),
         (make_other_wal_database, "another program"),
-        (make_newer, "version 99; this Ratchet knows versions up to 1"),
+        (make_newer, "version 99; this Ratchet knows versions up to 3"),
     ],
 )
 def test_a_file_that_is_not_ours_or_newer_is_refused_and_left_as_it_is(

@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from ratchet import codec
 from ratchet.errors import StoreError
-from ratchet.ports import RefMove, RunRow, TraceFilter, TraceRow
+from ratchet.ports import ArmCounts, RefMove, RunRow, TraceFilter, TraceRow
 from ratchet.records import Json, Run, RunState, Score, Trace
-from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of
+from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of, sqlite_views
+from ratchet.stores.sqlite_access import AccessTables
+from ratchet.stores.sqlite_labels import LabelTables
 from ratchet.stores.sqlite_rows import Row
 from ratchet.stores.sqlite_schema import connect, open_database
 from ratchet.stores.sqlite_writer import Call, Writer
@@ -32,7 +34,7 @@ _ENCODE_INLINE = 256
 """Records that `awrite` turns into rows on the event loop; a larger batch would make it wait."""
 
 
-class SQLiteStore:
+class SQLiteStore(LabelTables, AccessTables):
     """A `ports.Store` in one SQLite file.
 
     Readers get connections of their own, so an iterator sees the store as it was when its first row was read, and
@@ -61,7 +63,10 @@ class SQLiteStore:
             # the thread knows the writer alone, so that a store nobody holds any more is closed, at exit at the latest
             file = self.path
             self._writer = Writer(
-                file, lambda: open_database(file, read_only=False, busy_timeout_s=busy_timeout_s), db
+                file,
+                lambda: open_database(file, read_only=False, busy_timeout_s=busy_timeout_s),
+                db,
+                busy_timeout_s=busy_timeout_s,
             )
             closers.insert(0, self._writer.close)
         self._close = weakref.finalize(self, _call_all, closers)
@@ -214,6 +219,14 @@ class SQLiteStore:
             values,
         )
         return (rows_of.from_payload(*row) for row in found)
+
+    def traces_by_id(self, ids: Sequence[str], *, at_most_bytes: int | None = None) -> dict[str, Trace]:
+        """The traces there are, in the order asked for; what takes more than `at_most_bytes` is left out."""
+        return sqlite_views.traces_by_id(self, ids, at_most_bytes=at_most_bytes)
+
+    def counts(self, run_id: str) -> list[ArmCounts]:
+        """What each arm holds; the calls of judges under the arm None."""
+        return sqlite_views.counts(self, run_id)
 
     def cached(self, request_key: str, *, not_in_run: str) -> Trace | None:
         """The newest trace without error that answered this very request in another run."""

@@ -59,6 +59,11 @@ class Rows:
     far: list[str | None] = field(default_factory=list[str | None])
     """For each score its details, where they stand apart."""
 
+    def size(self) -> int:
+        """About how many bytes these rows are."""
+        rows = len(self.traces) + len(self.scores)
+        return 200 * rows + sum(len(data) for _, data in self.payloads) + sum(len(t) for t in self.far if t)
+
 
 def to_rows(records: Iterable[Trace | Score]) -> Rows:
     """The rows of these records, in their order.

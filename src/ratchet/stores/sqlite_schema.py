@@ -90,16 +90,21 @@ def m001_initial(db: sqlite3.Connection) -> None:
 def m002_labels(db: sqlite3.Connection) -> None:
     # a label itself is a score; these say who is to look at what, and what was undone
     for statement in (
-        "CREATE TABLE label_queues (id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at REAL NOT NULL, record BLOB NOT NULL)",
+        "CREATE TABLE label_queues (id TEXT PRIMARY KEY, created_at REAL NOT NULL, data BLOB NOT NULL)",
+        # a slot for each person who is to label the item
         """CREATE TABLE label_items (
-            queue_id TEXT NOT NULL, position INTEGER NOT NULL, trace_id TEXT NOT NULL, against TEXT,
-            state TEXT NOT NULL, person TEXT, lease_until REAL, done_at REAL, details TEXT,
-            PRIMARY KEY (queue_id, position)) WITHOUT ROWID""",
-        "CREATE INDEX label_items_state ON label_items (queue_id, state, position)",
+            queue_id TEXT NOT NULL, position INTEGER NOT NULL, slot INTEGER NOT NULL, trace_id TEXT NOT NULL,
+            against TEXT, repeat_of INTEGER, state TEXT NOT NULL, person TEXT, lease_until REAL, done_at REAL,
+            details TEXT NOT NULL, PRIMARY KEY (queue_id, position, slot)) WITHOUT ROWID""",
+        # with all that dealing out and counting read: texts stand in `details`
+        """CREATE INDEX label_items_state ON label_items
+            (queue_id, state, position, slot, person, lease_until, repeat_of)""",
+        "CREATE INDEX label_items_person ON label_items (queue_id, person, position) WHERE person IS NOT NULL",
         """CREATE TABLE label_events (
-            seq INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, position INTEGER NOT NULL, person TEXT NOT NULL,
-            kind TEXT NOT NULL, at REAL NOT NULL, undone INTEGER NOT NULL DEFAULT 0, data TEXT)""",
-        "CREATE INDEX label_events_person ON label_events (queue_id, person, seq)",
+            seq INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, position INTEGER NOT NULL, slot INTEGER NOT NULL,
+            person TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, undone INTEGER NOT NULL DEFAULT 0,
+            data TEXT NOT NULL)""",
+        "CREATE INDEX label_events_person ON label_events (queue_id, person, position)",
     ):
         db.execute(statement)
 

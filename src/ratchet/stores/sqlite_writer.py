@@ -1,8 +1,15 @@
-"""One thread that writes: everything waiting goes into one transaction (group commit)."""
+"""One connection that writes: everything waiting goes into one transaction (group commit).
+
+Small batches of an event loop are committed between two of its turns, for handing them to a thread costs more than
+the commit: several milliseconds until a busy interpreter lets the thread run, once a statement. A thread takes what
+may wait: large batches, another process's lock, the copying of the log into the file, and every error.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import queue
 import sqlite3
@@ -16,10 +23,17 @@ from ratchet.errors import StoreError
 from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of
 from ratchet.stores.sqlite_rows import Rows
 
+_log = logging.getLogger(__name__)
+
 Call = Callable[[sqlite3.Connection], Any]
 
-_HANDED_OVER = 32
-"""Jobs that go to the thread at once, before the loop's turn has ended."""
+_GATHERED = 32
+"""Jobs that are committed at once, before the loop's turn has ended."""
+_INLINE_BYTES = 256 * 1024
+"""More than this is for the thread: the event loop should not wait for it."""
+_CHECKPOINT_JOBS = 1024
+"""After so many inline jobs the thread copies the log into the file, over a connection of its own."""
+_LOG_PAGES = 4096
 _ROWS_A_STATEMENT = 16
 _MOST_JOBS = 4096
 """Jobs in one transaction, so that a flood of small writes doesn't make all of them wait for the last."""
@@ -41,11 +55,19 @@ class _Job:
 
 
 class Writer:
-    """Owns the one connection that writes. Its thread starts with the first job."""
+    """Owns the one connection that writes. Its thread starts with the first job that it is given."""
 
-    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], db: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        db: sqlite3.Connection,
+        *,
+        busy_timeout_s: float,
+    ) -> None:
         self._path = path
         self._connect = connect
+        self._busy_timeout_s = busy_timeout_s
         self._db: sqlite3.Connection | None = db
         self._start_over()
 
@@ -55,6 +77,11 @@ class Writer:
         self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []
         self._thread: threading.Thread | None = None
+        self._handed_over = 0
+        """Batches that the thread has not committed yet: while there are any, the connection is the thread's."""
+        self._since_checkpoint = 0
+        self._inline = False
+        """How the connection is set: not to wait for a lock nor to copy the log, or to do both."""
         self._closed = False
 
     def write(self, rows: Rows) -> None:
@@ -68,7 +95,7 @@ class Writer:
     async def awrite(self, rows: Rows) -> None:
         """Commit these rows; cancelling the wait doesn't take them back.
 
-        What one turn of the event loop writes is handed over together: waking the thread costs more than a row.
+        What one turn of the event loop writes is committed together.
         """
         job = _Job(rows)
         job.loop = asyncio.get_running_loop()
@@ -78,16 +105,58 @@ class Writer:
             self._check_open()
             self._gathered.append(job)
             first = len(self._gathered) == 1
-            if len(self._gathered) >= _HANDED_OVER:  # a long turn need not end before the thread begins
-                self._enqueue()
+            if len(self._gathered) >= _GATHERED:  # a long turn need not end first
+                self._commit_or_enqueue()
         if first:
-            job.loop.call_soon(self._hand_over)
+            job.loop.call_soon(self._end_turn)
         await job.future
 
-    def _hand_over(self) -> None:
+    def _end_turn(self) -> None:
         with self._lock:
             if self._gathered and not self._closed:
-                self._enqueue()
+                self._commit_or_enqueue()
+
+    def _commit_or_enqueue(self) -> None:
+        """Commit what was gathered here and now, or leave it to the thread; the lock is held."""
+        jobs = self._gathered
+        if self._may_inline(jobs) and self._commit_inline(jobs):
+            self._gathered = []
+            _resolve(jobs)
+            self._since_checkpoint += len(jobs)
+            if self._since_checkpoint >= _CHECKPOINT_JOBS:
+                self._since_checkpoint = 0
+                self._hand_over([])
+        else:
+            self._enqueue()
+
+    def _may_inline(self, jobs: list[_Job]) -> bool:
+        if self._handed_over or self._db is None:
+            return False
+        size = 0
+        for job in jobs:
+            if job.rows is None:
+                return False
+            size += job.rows.size()
+        return size <= _INLINE_BYTES
+
+    def _commit_inline(self, jobs: list[_Job]) -> bool:
+        """Whether the jobs were committed; where not, nothing has changed, and the thread finds out why."""
+        assert self._db is not None
+        try:
+            self._set_inline(True)
+            self._db.execute("BEGIN IMMEDIATE")
+            _insert(self._db, [job.rows for job in jobs if job.rows is not None])
+            self._db.execute("COMMIT")
+        except Exception:  # the thread meets the same error, and explains it
+            self._roll_back()
+            return False
+        return True
+
+    def _set_inline(self, inline: bool) -> None:
+        if self._db is not None and self._inline != inline:
+            self._db.execute(f"PRAGMA busy_timeout = {0 if inline else int(self._busy_timeout_s * 1000)}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {0 if inline else _LOG_PAGES}")
+            self._inline = inline
 
     def close(self) -> None:
         """Commit what waits, end the thread and close the connection; a second call does nothing."""
@@ -135,40 +204,54 @@ class Writer:
 
     def _enqueue(self) -> None:
         """Hand what was gathered to the thread, in order; the lock is held."""
+        self._handed_over += 1
+        self._hand_over(self._gathered)
+        self._gathered = []
+
+    def _hand_over(self, batch: list[_Job]) -> None:
+        """Give the thread a batch to commit, or an empty one to checkpoint after."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="ratchet-store", daemon=True)
             self._thread.start()
-        self._queue.put(self._gathered)
-        self._gathered = []
+        self._queue.put(batch)
 
     # what follows runs in the thread
 
     def _work(self) -> None:
         closing = False
         while not closing:
-            jobs, closing = self._gather()
+            batches, closing = self._gather()
+            jobs = [job for batch in batches for job in batch]
             if jobs:
                 self._commit(jobs)
+                with self._lock:
+                    self._handed_over -= sum(1 for batch in batches if batch)
+            if not closing and not all(batches):
+                self._checkpoint()
         self._disconnect()
 
-    def _gather(self) -> tuple[list[_Job], bool]:
-        """Everything waiting, at least one; and whether it was the last."""
-        jobs: list[_Job] = []
+    def _gather(self) -> tuple[list[list[_Job]], bool]:
+        """Every batch that waits, at least one; and whether it was the last."""
+        batches: list[list[_Job]] = []
+        count = 0
         some = self._queue.get()
         try:
             while some is not None:
-                jobs.extend(some)
-                if len(jobs) >= _MOST_JOBS:
-                    return jobs, False
+                batches.append(some)
+                count += len(some)
+                if count >= _MOST_JOBS:
+                    return batches, False
                 some = self._queue.get_nowait()
         except queue.Empty:
-            return jobs, False
-        return jobs, True
+            return batches, False
+        return batches, True
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             if self._db is None:
                 self._db = self._connect()
+                self._inline = False
+            self._set_inline(False)
             self._db.execute("BEGIN IMMEDIATE")
             for kind, some in groupby(jobs, key=_is_call):
                 if kind:
@@ -183,6 +266,15 @@ class Writer:
             self._recover(jobs, error)
         else:
             _resolve(jobs)
+
+    def _checkpoint(self) -> None:
+        """Copy of the log into the file what can be copied without waiting for anyone."""
+        try:
+            with contextlib.closing(self._connect()) as db:
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (sqlite3.Error, StoreError) as error:
+            # nothing is lost: the rows are durable in the log, and the next checkpoint tries again
+            _log.debug("the log of %s could not be copied: %s", self._path, error)
 
     def _recover(self, jobs: list[_Job], error: Exception) -> None:
         """Reject the jobs, or try again without the fault where one of them is to blame."""
@@ -276,10 +368,20 @@ def _resolve(jobs: list[_Job]) -> None:
             job.done.release()
     for loop, some in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_settle, some)
+            if loop is _running_loop():
+                _settle(some)
+            else:
+                loop.call_soon_threadsafe(_settle, some)
         except RuntimeError:
             # the loop is closed, and with it everyone who waited; the rows are kept
             continue
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _settle(jobs: list[_Job]) -> None:

@@ -20,6 +20,8 @@ import pytest
 from ratchet.errors import CodecError, StoreError
 from ratchet.ports import Store
 from ratchet.records import Dataset, Failure, Run, Score, Span, Task, Trace, Variant
+from ratchet.testing.access import AccessContract
+from ratchet.testing.labels import LabelContract
 
 MakeStore = Callable[[], Store]
 
@@ -65,7 +67,7 @@ def _values(store: Store, **query: Any) -> list[Any]:
     return [score.value for score in store.scores(**query)]
 
 
-class StoreContract:
+class StoreContract(LabelContract, AccessContract):
     """Inherit and override `make_store`; every test then runs against your store."""
 
     @pytest.fixture
