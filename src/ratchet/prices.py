@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import dataclass
 from typing import Any
 
 from ratchet import codec
@@ -44,6 +45,51 @@ def cost_usd(price: Price | None, usage: Usage) -> float | None:
         + reasoning * _rate(price.reasoning_usd_per_mtok, rate_out)
     )
     return dollars / 1e6 + price.request_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What the dollars of one call were paid for; the parts add up to its price."""
+
+    input_usd: float = 0.0
+    """Without what was read from or written to the provider's cache."""
+    cached_usd: float = 0.0
+    cache_write_usd: float = 0.0
+    output_usd: float = 0.0
+    """Without reasoning."""
+    reasoning_usd: float = 0.0
+    request_usd: float = 0.0
+
+    @property
+    def total_usd(self) -> float:
+        return (
+            self.input_usd + self.cached_usd + self.cache_write_usd + self.output_usd + self.reasoning_usd
+            + self.request_usd
+        )  # fmt: skip
+
+
+def split(price: Price, usage: Usage) -> Split | None:
+    """The parts of `cost_usd(price, usage)`; None where that is None.
+
+    >>> split(Price(input_usd_per_mtok=1, output_usd_per_mtok=2), Usage(input_tokens=1000, output_tokens=500)).output_usd
+    0.001
+    """
+    if usage.input_tokens is None or usage.output_tokens is None:
+        known = cost_usd(price, usage)
+        return None if known is None else Split(request_usd=known)
+    while price.above and price.above_tokens is not None and usage.input_tokens > price.above_tokens:
+        price = price.above
+    cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
+    reasoning = usage.reasoning_tokens or 0
+    rate_in, rate_out = price.input_usd_per_mtok / 1e6, price.output_usd_per_mtok / 1e6
+    return Split(
+        input_usd=max(usage.input_tokens - cached - written, 0) * rate_in,
+        cached_usd=cached * _rate(price.cached_usd_per_mtok, price.input_usd_per_mtok) / 1e6,
+        cache_write_usd=written * _rate(price.cache_write_usd_per_mtok, price.input_usd_per_mtok) / 1e6,
+        output_usd=max(usage.output_tokens - reasoning, 0) * rate_out,
+        reasoning_usd=reasoning * _rate(price.reasoning_usd_per_mtok, price.output_usd_per_mtok) / 1e6,
+        request_usd=price.request_usd,
+    )
 
 
 def _rate(rate: float | None, otherwise: float) -> float:
