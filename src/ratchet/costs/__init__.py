@@ -7,6 +7,7 @@ from dataclasses import replace
 from ratchet.costs.bills import Bill, Bills, from_evidence, from_run, spent_usd
 from ratchet.costs.cases import Terms, build
 from ratchet.costs.records import CostCase, Hosting, Traffic
+from ratchet.costs.sections import read, section
 
 __all__ = [
     "Bill",
@@ -17,6 +18,8 @@ __all__ = [
     "build",
     "from_evidence",
     "from_run",
+    "read",
+    "section",
     "spent_usd",
     "with_hosting",
 ]

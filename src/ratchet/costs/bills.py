@@ -185,7 +185,8 @@ def from_evidence(evidence: Evidence, *, success: str | None = None) -> Bills:
             name=name, model="", price=None, example=arm.example, group=evidence.groups[arm.example],
             cost_usd=nothing if cost is None else cost.values, answer_usd=nothing, input_tokens=tokens[0],
             cached_tokens=nothing, output_tokens=tokens[1], reasoning_tokens=nothing, success=values,
-            failed=arm.failed.astype(np.int64), paid_usd=0.0,
+            failed=arm.failed.astype(np.int64),
+            paid_usd=0.0 if cost is None else float(np.nansum(cost.values[~arm.cached])),
         )  # fmt: skip
     return Bills(run_id="", run_name="", success_metric=success, arms=arms, judge_usd=0.0)
 
