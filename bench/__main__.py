@@ -245,10 +245,35 @@ def bench_start(folder: Path) -> None:
     )
 
 
+def bench_verdict(folder: Path, rounds: int) -> None:
+    from bench import verdict  # numpy and the store, which the other benches' clients don't share
+
+    verdict.bench_decide(rounds)
+    verdict.bench_help(folder, timed)
+    verdict.bench_store(folder, timed)
+
+
+def bench_load(quick: bool) -> None:
+    from bench import load  # numpy, which the other benches' clients don't share
+
+    load.bench_load(pinned, CLIENT_CORE, SERVER_CORE, quick=quick)
+
+
+def bench_page(folder: Path) -> None:
+    from bench import page
+
+    page.bench(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["no-delay", "delay", "many", "growth", "start"])
+    parser.add_argument(
+        "--only", choices=["no-delay", "delay", "many", "growth", "start", "verdict", "load", "page"]
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="short runs of the load test, to see that it works"
+    )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
     benches: dict[str, Callable[[], None]] = {
@@ -257,6 +282,9 @@ def main() -> None:
         "delay": lambda: bench_delay(folder, given.rounds),
         "many": lambda: bench_many(folder),
         "growth": lambda: bench_growth(folder),
+        "verdict": lambda: bench_verdict(folder, given.rounds),
+        "load": lambda: bench_load(given.quick),
+        "page": lambda: bench_page(folder),
     }
     try:
         for name, bench in benches.items():

@@ -8,10 +8,11 @@ from typing import Any
 from yarl import URL
 
 from ratchet.ports import Chunk, Endpoint, Request, Usage
-from ratchet.providers import fields
+from ratchet.providers import fields, wires
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.headers import make_headers
-from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.http import Http, json_bytes, parse_json
+from ratchet.providers.wires import Arrived, is_json
 from ratchet.records import Json, Message
 
 API_VERSION = "2023-06-01"
@@ -36,22 +37,28 @@ class Anthropic:
         headers, self._secrets = make_headers(endpoint, key_header="x-api-key")
         self._headers = {"anthropic-version": API_VERSION, **headers}
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        schema = fields.json_schema_of(request.response_format)
-        answer_tool = schema[0] if schema and schema[0] and self._by_tool else None
-        reply = await self._http.post(
-            self._url,
-            json_bytes(body_of(request, answer_tool=answer_tool)),
-            self._headers,
-            connect_s=request.connect_s,
-            secrets=self._secrets,
-        )
-        async with reply:
-            if not request.stream or reply.is_json:
-                yield answer(await reply.json(), reply, answer_tool, self._secrets)
-            else:
-                async for chunk in stream(reply, answer_tool, self._secrets):
-                    yield chunk
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        return wires.call(self, self._http, request)
+
+    def url(self, request: Request) -> URL:
+        return self._url
+
+    def body(self, request: Request) -> bytes:
+        return json_bytes(body_of(request, answer_tool=self._answer_tool(request)))
+
+    async def headers(self) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        return self._headers, self._secrets
+
+    def reading(self, request: Request, content_type: str) -> Reading | None:
+        wanted = request.stream and not is_json(content_type)
+        return Reading(self._answer_tool(request)) if wanted else None
+
+    def answer(self, data: Json, request: Request, reply: Arrived) -> Chunk:
+        return answer(data, reply, self._answer_tool(request))
+
+    def _answer_tool(self, request: Request) -> str | None:
+        schema = fields.json_schema_of(request.response_format) if self._by_tool else None
+        return schema[0] if schema and schema[0] else None
 
 
 def body_of(request: Request, *, answer_tool: str | None = None) -> dict[str, Json]:
@@ -191,11 +198,11 @@ def refusal_of(stop_reason: object, details: object) -> str | None:
     return fields.text_of(said.get("explanation")) or (f"refusal: {category}" if category else "refusal")
 
 
-def answer(data: Json, reply: Reply, answer_tool: str | None, secrets: tuple[str, ...]) -> Chunk:
+def answer(data: Json, reply: Arrived, answer_tool: str | None) -> Chunk:
     """The whole answer in one chunk."""
     if not isinstance(data, dict) or data.get("type") == "error" or not isinstance(data.get("content"), list):
         if isinstance(data, dict) and data.get("error"):
-            raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
+            raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
         raise protocol_error("the answer has no content", request_id=reply.request_id)
     texts: list[str] = []
     thoughts: list[str] = []
@@ -227,10 +234,13 @@ def answer(data: Json, reply: Reply, answer_tool: str | None, secrets: tuple[str
     )
 
 
-class _Gathered:
-    """What a stream has said so far besides text."""
+class Reading:
+    """The stream of messages; keeps what it has said so far besides text."""
 
-    __slots__ = ("answer_tool", "blocks", "details", "done", "model", "stop_reason", "thoughts", "usage")
+    __slots__ = (
+        "answer_tool", "blocks", "details", "done", "model", "outputs", "stop_reason", "thoughts", "usage"
+    )  # fmt: skip
+    by_line = False
 
     def __init__(self, answer_tool: str | None) -> None:
         self.answer_tool = answer_tool
@@ -238,12 +248,25 @@ class _Gathered:
         self.details: Json = None
         self.done = False
         self.model: str | None = None
+        self.outputs = 0
         self.stop_reason: Json = None
         self.thoughts: list[str] = []
         self.usage: dict[str, Any] = {}
 
-    def add(self, data: dict[str, Any]) -> str:
+    def add(self, name: str, data: bytes, reply: Arrived) -> str:
         """The text in one event; all else is kept here."""
+        if name == "ping":
+            return ""
+        event = parse_json(data, request_id=reply.request_id)
+        if not isinstance(event, dict):
+            raise protocol_error("an event of the stream is not an object", request_id=reply.request_id)
+        if event.get("type") == "error" or event.get("error"):
+            raise failure_in_body(event, secrets=reply.secrets, request_id=reply.request_id)
+        text = self._add(event)
+        self.outputs += bool(text)
+        return text
+
+    def _add(self, data: dict[str, Any]) -> str:
         kind = data.get("type")
         if kind == "content_block_delta":
             return self._delta(data.get("index"), fields.dict_of(data.get("delta")))
@@ -278,11 +301,20 @@ class _Gathered:
                 block["answered"] = True
                 return piece
             block["json"].append(piece)
+            self.outputs += bool(piece)
         elif kind == "thinking_delta":
             self.thoughts.append(fields.text_of(delta.get("thinking")))
+            self.outputs += bool(self.thoughts[-1])
         return ""
 
-    def last(self, reply: Reply) -> Chunk:
+    def last(self, reply: Arrived) -> Chunk:
+        """The chunk that ends the answer.
+
+        Raises:
+            ProviderError: The stream ended before `message_stop`.
+        """
+        if not self.done:
+            raise protocol_error("the stream ended before message_stop", request_id=reply.request_id)
         calls = [
             fields.tool_call(block.get("id"), block.get("name"), "".join(block["json"]) or block.get("input"))
             for _, block in sorted(self.blocks.items())
@@ -300,28 +332,3 @@ class _Gathered:
             sent_s=reply.sent_s,
             metadata={"reasoning": "".join(self.thoughts)} if self.thoughts else {},
         )
-
-
-async def stream(reply: Reply, answer_tool: str | None, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]:
-    """The answer as it arrives: a chunk for the text of each arrival, then one with all else."""
-    gathered = _Gathered(answer_tool)
-    first = True
-    async for events in reply.events():
-        texts: list[str] = []
-        for event in events:
-            if event.name == "ping":
-                continue
-            data = parse_json(event.data, request_id=reply.request_id)
-            if not isinstance(data, dict):
-                raise protocol_error("an event of the stream is not an object", request_id=reply.request_id)
-            if data.get("type") == "error" or data.get("error"):
-                raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
-            if text := gathered.add(data):
-                texts.append(text)
-        if texts:
-            sent_s = reply.sent_s if first else None
-            first = False
-            yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-    if not gathered.done:
-        raise protocol_error("the stream ended before message_stop", request_id=reply.request_id)
-    yield gathered.last(reply)

@@ -16,6 +16,7 @@ from ratchet.providers import fields, is_local
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.headers import make_headers
 from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.wires import is_json
 from ratchet.records import Json, Message
 
 _INFERENCE = {
@@ -83,7 +84,7 @@ class Bedrock:
             URL(url, encoded=True), body, headers, connect_s=request.connect_s, secrets=secrets
         )
         async with reply:
-            if request.stream and not reply.is_json:
+            if request.stream and not is_json(reply.headers.get("content-type", "")):
                 async for chunk in stream(reply, secrets):
                     yield chunk
             else:

@@ -12,11 +12,12 @@ from yarl import URL
 
 from ratchet.errors import ConfigError
 from ratchet.ports import Chunk, Endpoint, Request, Usage
-from ratchet.providers import fields, is_local
+from ratchet.providers import fields, is_local, wires
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.google_tokens import GoogleTokens
 from ratchet.providers.headers import make_headers
-from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.http import Http, json_bytes, parse_json
+from ratchet.providers.wires import Arrived, is_json
 from ratchet.records import Json, Message
 
 _NAMES = {
@@ -53,39 +54,27 @@ class Gemini:
             self._prefix = base
         self._vertex = vertex
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        headers, secrets = self._headers, self._secrets
-        if self._tokens is not None:
-            token = await self._tokens.token()
-            headers, secrets = {**headers, "Authorization": f"Bearer {token}"}, (*secrets, token)
-        reply = await self._http.post(
-            self._url(request),
-            json_bytes(body_of(request)),
-            headers,
-            connect_s=request.connect_s,
-            secrets=secrets,
-        )
-        async with reply:
-            gathered = _Gathered(secrets)
-            if not request.stream or reply.is_json:
-                data = await reply.json()
-                pieces = data if isinstance(data, list) else [data]
-                text = "".join([gathered.add(piece, reply) for piece in pieces])
-                yield gathered.last(reply, text)
-                return
-            first = True
-            async for events in reply.events():
-                texts = [
-                    gathered.add(parse_json(event.data, request_id=reply.request_id), reply)
-                    for event in events
-                ]
-                if any(texts):
-                    sent_s = reply.sent_s if first else None
-                    first = False
-                    yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-            yield gathered.last(reply)
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        return wires.call(self, self._http, request)
 
-    def _url(self, request: Request) -> URL:
+    def body(self, request: Request) -> bytes:
+        return json_bytes(body_of(request))
+
+    async def headers(self) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        if self._tokens is None:
+            return self._headers, self._secrets
+        token = await self._tokens.token()
+        return {**self._headers, "Authorization": f"Bearer {token}"}, (*self._secrets, token)
+
+    def reading(self, request: Request, content_type: str) -> Reading | None:
+        return Reading() if request.stream and not is_json(content_type) else None
+
+    def answer(self, data: Json, request: Request, reply: Arrived) -> Chunk:
+        reading = Reading()
+        texts = [reading.add_json(piece, reply) for piece in (data if isinstance(data, list) else [data])]
+        return reading.last(reply, "".join(texts))
+
+    def url(self, request: Request) -> URL:
         method = "streamGenerateContent" if request.stream else "generateContent"
         url = f"{self._prefix}/{_model_path(request.model, self._vertex)}:{method}"
         return URL(f"{url}?alt=sse" if request.stream else url, encoded=True)
@@ -253,27 +242,31 @@ def usage_of(data: Mapping[str, Any]) -> Usage | None:
     return fields.usage_or_none(usage)
 
 
-class _Gathered:
-    """What the answer has said so far besides text."""
+class Reading:
+    """The stream of responses; keeps what it has said so far besides text."""
 
-    __slots__ = ("calls", "finish", "message", "model", "refusal", "secrets", "thoughts", "usage")
+    __slots__ = ("calls", "finish", "model", "outputs", "refusal", "thoughts", "usage")
+    by_line = False
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
         self.calls: list[Json] = []
         self.finish: str | None = None
-        self.message = ""
         self.model: str | None = None
+        self.outputs = 0
         self.refusal: str | None = None
-        self.secrets = secrets
         self.thoughts: list[str] = []
         self.usage: Usage | None = None
 
-    def add(self, data: Json, reply: Reply) -> str:
+    def add(self, name: str, data: bytes, reply: Arrived) -> str:
+        """The text in one event; all else is kept here."""
+        return self.add_json(parse_json(data, request_id=reply.request_id), reply)
+
+    def add_json(self, data: Json, reply: Arrived) -> str:
         """The text in one response object; all else is kept here."""
         if not isinstance(data, dict):
             raise protocol_error("an answer that is not an object", request_id=reply.request_id)
         if data.get("error"):
-            raise failure_in_body(data, secrets=self.secrets, request_id=reply.request_id)
+            raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
         self.model = fields.text_of(data.get("modelVersion")) or self.model
         if usage := fields.dict_of(data.get("usageMetadata")):
             self.usage = usage_of(usage) or self.usage
@@ -290,7 +283,11 @@ class _Gathered:
                 said = fields.text_of(candidate.get("finishMessage"))
                 self.refusal = f"blocked: {candidate['finishReason']}{f': {said}' if said else ''}"
         parts = fields.list_of(fields.dict_of(candidate.get("content")).get("parts"))
-        return "".join([self._part(fields.dict_of(part)) for part in parts])
+        calls, thoughts = len(self.calls), len(self.thoughts)
+        text = "".join([self._part(fields.dict_of(part)) for part in parts])
+        if text or len(self.calls) > calls or any(self.thoughts[thoughts:]):
+            self.outputs += 1
+        return text
 
     def _part(self, part: dict[str, Any]) -> str:
         if call := fields.dict_of(part.get("functionCall")):
@@ -305,7 +302,7 @@ class _Gathered:
             return ""
         return text
 
-    def last(self, reply: Reply, text: str = "") -> Chunk:
+    def last(self, reply: Arrived, text: str = "") -> Chunk:
         """The chunk that ends the answer.
 
         Raises:

@@ -95,11 +95,11 @@ def parse_json(data: bytes, *, request_id: str | None = None) -> Json:
 class Reply:
     """An answer whose head is here. Read it once, by `read`, `json`, `pieces`, `events` or `lines`."""
 
-    __slots__ = ("_response", "_secrets", "_size", "headers", "received_s", "request_id", "sent_s", "status")
+    __slots__ = ("_response", "_size", "headers", "received_s", "request_id", "secrets", "sent_s", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, secrets: Sequence[str]) -> None:
         self._response = response
-        self._secrets = secrets
+        self.secrets = secrets
         self._size = 0
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -107,11 +107,6 @@ class Reply:
         self.received_s = self.sent_s
         """When the newest piece arrived."""
         self.request_id = request_id_of(response.headers, secrets)
-
-    @property
-    def is_json(self) -> bool:
-        """One JSON value, not a stream: a server may ignore `stream`."""
-        return self.headers.get("content-type", "").startswith("application/json")
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,21 +167,21 @@ class Reply:
             if events := stream.feed(piece):
                 yield events
 
-    async def lines(self) -> AsyncIterator[list[bytes]]:
-        """Lines that are not blank (NDJSON), those of one arrival together."""
+    async def lines(self) -> AsyncIterator[list[Event]]:
+        """Lines that are not blank (NDJSON), as events without a name, those of one arrival together."""
         gathered = Lines()
         async for piece in self.pieces():
-            if lines := [line for line in gathered.feed(piece) if line.strip()]:
+            if lines := [Event("", line) for line in gathered.feed(piece) if line.strip()]:
                 yield lines
         if (rest := gathered.rest()).strip():
-            yield [rest]
+            yield [Event("", rest)]
 
     def _broken(self, error: BaseException) -> ProviderError:
         if isinstance(error, TimeoutError):
             return ProviderError(
                 "the answer stopped arriving", kind="timeout", retryable=True, request_id=self.request_id
             )
-        detail = clean(str(error) or type(error).__name__, self._secrets)
+        detail = clean(str(error) or type(error).__name__, self.secrets)
         return protocol_error(f"the answer was cut off: {detail}", request_id=self.request_id)
 
 

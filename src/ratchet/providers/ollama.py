@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from yarl import URL
 
 from ratchet.ports import Chunk, Endpoint, Request, Usage
-from ratchet.providers import fields, openai_chat
+from ratchet.providers import fields, openai_chat, wires
 from ratchet.providers.failures import failure_in_body, protocol_error
-from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.http import Http, json_bytes, parse_json
 from ratchet.providers.openai_chat import openai_headers
+from ratchet.providers.wires import Arrived, is_json
 from ratchet.records import Json, Message
 
 # fields of /api/chat itself; every other parameter is a model option
@@ -37,27 +38,27 @@ class Ollama:
         self._openai = base.endswith("/chat/completions")
         self._headers, self._secrets = openai_headers(endpoint, "authorization")
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        reply = await self._http.post(
-            self._url,
-            json_bytes(openai_body(request) if self._openai else body_of(request)),
-            self._headers,
-            connect_s=request.connect_s,
-            secrets=self._secrets,
-        )
-        async with reply:
-            if reply.headers.get("content-type", "").startswith("text/event-stream"):
-                async for chunk in openai_chat.stream(reply, self._secrets):
-                    yield chunk
-            elif not request.stream or reply.is_json:
-                data = await reply.json()
-                if isinstance(data, dict) and "choices" in data:
-                    yield openai_chat.answer(data, reply, self._secrets)
-                else:
-                    yield answer(data, reply, self._secrets)
-            else:
-                async for chunk in stream(reply, self._secrets):
-                    yield chunk
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        return wires.call(self, self._http, request)
+
+    def url(self, request: Request) -> URL:
+        return self._url
+
+    def body(self, request: Request) -> bytes:
+        return json_bytes(openai_body(request) if self._openai else body_of(request))
+
+    async def headers(self) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        return self._headers, self._secrets
+
+    def reading(self, request: Request, content_type: str) -> wires.Reading | None:
+        if content_type.startswith("text/event-stream"):
+            return openai_chat.Reading()
+        return Reading() if request.stream and not is_json(content_type) else None
+
+    def answer(self, data: Json, request: Request, reply: Arrived) -> Chunk:
+        if isinstance(data, dict) and "choices" in data:
+            return openai_chat.answer(data, reply)
+        return answer(data, reply)
 
 
 def openai_body(request: Request) -> dict[str, Json]:
@@ -138,7 +139,7 @@ def _tool_calls(message: dict[str, Any], start: int = 0) -> list[Json]:
     return calls
 
 
-def _last(data: dict[str, Any], calls: list[Json], thoughts: str, reply: Reply, text: str) -> Chunk:
+def _last(data: dict[str, Any], calls: list[Json], thoughts: str, reply: Arrived, text: str) -> Chunk:
     usage = Usage(
         input_tokens=fields.token_count(data.get("prompt_eval_count")),
         output_tokens=fields.token_count(data.get("eval_count")),
@@ -157,10 +158,10 @@ def _last(data: dict[str, Any], calls: list[Json], thoughts: str, reply: Reply, 
     )
 
 
-def answer(data: Json, reply: Reply, secrets: tuple[str, ...]) -> Chunk:
+def answer(data: Json, reply: Arrived) -> Chunk:
     """The whole answer in one chunk."""
     if isinstance(data, dict) and data.get("error"):
-        raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
+        raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
     message = data.get("message") if isinstance(data, dict) else None
     if not isinstance(message, dict):
         raise protocol_error("the answer has neither message nor choices", request_id=reply.request_id)
@@ -168,34 +169,47 @@ def answer(data: Json, reply: Reply, secrets: tuple[str, ...]) -> Chunk:
     return _last(data, _tool_calls(message), thoughts, reply, fields.text_of(message.get("content")))
 
 
-async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]:
-    """The answer as it arrives: a chunk for the text of each arrival, then one with all else."""
-    first = True
-    calls: list[Json] = []
-    thoughts: list[str] = []
-    last: dict[str, Any] | None = None
-    spoke = False
-    async for lines in reply.lines():
-        texts: list[str] = []
-        for line in lines:
-            data = parse_json(line, request_id=reply.request_id)
-            if not isinstance(data, dict) or data.get("error"):
-                if isinstance(data, dict):
-                    raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
-                raise protocol_error("a line of the stream is not an object", request_id=reply.request_id)
-            message = fields.dict_of(data.get("message"))
-            spoke = spoke or bool(message)
-            texts.append(fields.text_of(message.get("content")))
-            thoughts.append(fields.text_of(message.get("thinking")))
-            calls += _tool_calls(message, len(calls))
-            if data.get("done"):
-                last = data
-        if any(texts):
-            sent_s = reply.sent_s if first else None
-            first = False
-            yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-    if last is None or not spoke:
-        raise protocol_error(
-            'the stream ended before a message and "done": true', request_id=reply.request_id
-        )
-    yield _last(last, calls, "".join(thoughts), reply, "")
+class Reading:
+    """The stream of lines; keeps what it has said so far besides text."""
+
+    __slots__ = ("_calls", "_last", "_spoke", "_thoughts", "outputs")
+    by_line = True
+
+    def __init__(self) -> None:
+        self._calls: list[Json] = []
+        self._last: dict[str, Any] | None = None
+        self._spoke = False
+        self._thoughts: list[str] = []
+        self.outputs = 0
+
+    def add(self, name: str, data: bytes, reply: Arrived) -> str:
+        """The text in one line; all else is kept here."""
+        line = parse_json(data, request_id=reply.request_id)
+        if not isinstance(line, dict):
+            raise protocol_error("a line of the stream is not an object", request_id=reply.request_id)
+        if line.get("error"):
+            raise failure_in_body(line, secrets=reply.secrets, request_id=reply.request_id)
+        message = fields.dict_of(line.get("message"))
+        self._spoke = self._spoke or bool(message)
+        text = fields.text_of(message.get("content"))
+        thought = fields.text_of(message.get("thinking"))
+        calls = _tool_calls(message, len(self._calls))
+        self._thoughts.append(thought)
+        self._calls += calls
+        if text or thought or calls:
+            self.outputs += 1
+        if line.get("done"):
+            self._last = line
+        return text
+
+    def last(self, reply: Arrived) -> Chunk:
+        """The chunk that ends the answer.
+
+        Raises:
+            ProviderError: The stream ended before a message and `"done": true`.
+        """
+        if self._last is None or not self._spoke:
+            raise protocol_error(
+                'the stream ended before a message and "done": true', request_id=reply.request_id
+            )
+        return _last(self._last, self._calls, "".join(self._thoughts), reply, "")

@@ -11,11 +11,12 @@ from yarl import URL
 
 from ratchet.errors import ConfigError
 from ratchet.ports import Chunk, Endpoint, Request, Usage
-from ratchet.providers import fields
+from ratchet.providers import fields, wires
 from ratchet.providers.failures import failure_in_body, protocol_error
 from ratchet.providers.headers import make_headers
-from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.http import Http, json_bytes, parse_json
 from ratchet.providers.presets import PRESETS, Preset
+from ratchet.providers.wires import Arrived, is_json
 from ratchet.records import Json
 
 AZURE_API_VERSION = "2024-10-21"
@@ -39,24 +40,26 @@ class OpenAIChat:
         self._headers, self._secrets = openai_headers(endpoint, self._preset.key_header)
         self._urls: dict[str, URL] = {}
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        url = self._urls.get(request.model)
-        if url is None:
-            url = self._urls[request.model] = self._url(request.model)
-        reply = await self._http.post(
-            url,
-            json_bytes(self._body(request)),
-            self._headers,
-            connect_s=request.connect_s,
-            secrets=self._secrets,
-        )
-        async with reply:
-            if not request.stream or reply.is_json:
-                data = await reply.json()
-                yield answer(data, reply, self._secrets)
-            else:
-                async for chunk in stream(reply, self._secrets):
-                    yield chunk
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        return wires.call(self, self._http, request)
+
+    def url(self, request: Request) -> URL:
+        found = self._urls.get(request.model)
+        if found is None:
+            found = self._urls[request.model] = self._url(request.model)
+        return found
+
+    def body(self, request: Request) -> bytes:
+        return json_bytes(self._body(request))
+
+    async def headers(self) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        return self._headers, self._secrets
+
+    def reading(self, request: Request, content_type: str) -> Reading | None:
+        return Reading() if request.stream and not is_json(content_type) else None
+
+    def answer(self, data: Json, request: Request, reply: Arrived) -> Chunk:
+        return answer(data, reply)
 
     def _url(self, model: str) -> URL:
         if not self._base:
@@ -107,7 +110,7 @@ def openai_headers(endpoint: Endpoint, key_header: str) -> tuple[dict[str, str],
     return headers, secrets
 
 
-def answer(data: Json, reply: Reply, secrets: tuple[str, ...]) -> Chunk:
+def answer(data: Json, reply: Arrived) -> Chunk:
     """The whole answer in one chunk.
 
     Raises:
@@ -120,11 +123,11 @@ def answer(data: Json, reply: Reply, secrets: tuple[str, ...]) -> Chunk:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if data.get("error"):
-            raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
+            raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
         raise protocol_error("the answer has no choices", request_id=reply.request_id)
     choice = choices[0]
     if isinstance(choice.get("error"), dict):
-        raise failure_in_body(choice, secrets=secrets, request_id=reply.request_id)
+        raise failure_in_body(choice, secrets=reply.secrets, request_id=reply.request_id)
     message = choice.get("message")
     if not isinstance(message, dict):
         raise protocol_error("the answer's first choice has no message", request_id=reply.request_id)
@@ -187,12 +190,13 @@ def _cost(usage: Json) -> float | None:
     )
 
 
-class _Gathered:
-    """What a stream has said so far besides text."""
+class Reading:
+    """Chat's stream; keeps what it has said so far besides text."""
 
     __slots__ = (
-        "calls", "cost_usd", "done", "finish_reason", "model", "reasoning", "refusal", "started", "usage"
+        "calls", "cost_usd", "done", "finish_reason", "model", "outputs", "reasoning", "refusal", "started", "usage"
     )  # fmt: skip
+    by_line = False
 
     def __init__(self) -> None:
         self.calls: dict[int, dict[str, Any]] = {}
@@ -200,13 +204,25 @@ class _Gathered:
         self.done = False
         self.finish_reason: str | None = None
         self.model: str | None = None
+        self.outputs = 0
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.started = False
         self.usage: Usage | None = None
 
-    def add(self, data: dict[str, Any]) -> str:
+    def add(self, name: str, data: bytes, reply: Arrived) -> str:
         """The text in one event; all else is kept here."""
+        if data == b"[DONE]":
+            self.done = True
+            return ""
+        event = parse_json(data, request_id=reply.request_id)
+        if not isinstance(event, dict):
+            raise protocol_error("an event of the stream is not an object", request_id=reply.request_id)
+        if event.get("error") or name == "error":
+            raise failure_in_body(event, secrets=reply.secrets, request_id=reply.request_id)
+        return self._add(event)
+
+    def _add(self, data: dict[str, Any]) -> str:
         if self.model is None and isinstance(data.get("model"), str):
             self.model = data["model"] or None
         usage = data.get("usage") or fields.dict_of(data.get("x_groq")).get("usage")
@@ -233,7 +249,10 @@ class _Gathered:
         if isinstance(reasoning, str):
             self.reasoning.append(reasoning)
         content = delta.get("content")
-        return content if isinstance(content, str) else _joined(content) if content else ""
+        text = content if isinstance(content, str) else _joined(content) if content else ""
+        if text or calls or refusal or reasoning:
+            self.outputs += 1
+        return text
 
     def _add_calls(self, deltas: Json) -> None:
         for position, delta in enumerate(fields.list_of(deltas)):
@@ -247,8 +266,18 @@ class _Gathered:
             call["name"] = call["name"] or fields.text_of(function.get("name"))
             call["arguments"].append(fields.text_of(function.get("arguments")))
 
-    def last(self, reply: Reply) -> Chunk:
-        """The chunk that ends the answer."""
+    def last(self, reply: Arrived) -> Chunk:
+        """The chunk that ends the answer.
+
+        Raises:
+            ProviderError: The stream ended before `finish_reason` and `[DONE]`.
+        """
+        if not self.started:
+            raise protocol_error("the stream has no choices", request_id=reply.request_id)
+        if self.finish_reason is None and not self.done:
+            raise protocol_error(
+                "the stream ended before finish_reason and [DONE]", request_id=reply.request_id
+            )
         calls = (
             fields.tool_call(call["id"], call["name"], "".join(call["arguments"]))
             for _, call in sorted(self.calls.items())
@@ -265,36 +294,3 @@ class _Gathered:
             sent_s=reply.sent_s,
             metadata={"reasoning": "".join(self.reasoning)} if self.reasoning else {},
         )
-
-
-async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]:
-    """The answer as it arrives: a chunk for the text of each arrival, then one with all else.
-
-    Raises:
-        ProviderError: An error in the stream, an event that is not JSON, or an end before `finish_reason`
-            and `[DONE]`.
-    """
-    gathered = _Gathered()
-    first = True
-    async for events in reply.events():
-        texts: list[str] = []
-        for event in events:
-            if event.data == b"[DONE]":
-                gathered.done = True
-                continue
-            data = parse_json(event.data, request_id=reply.request_id)
-            if not isinstance(data, dict):
-                raise protocol_error("an event of the stream is not an object", request_id=reply.request_id)
-            if data.get("error") or event.name == "error":
-                raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
-            if text := gathered.add(data):
-                texts.append(text)
-        if texts:
-            sent_s = reply.sent_s if first else None
-            first = False
-            yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-    if not gathered.started:
-        raise protocol_error("the stream has no choices", request_id=reply.request_id)
-    if gathered.finish_reason is None and not gathered.done:
-        raise protocol_error("the stream ended before finish_reason and [DONE]", request_id=reply.request_id)
-    yield gathered.last(reply)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from yarl import URL
 
 from ratchet.ports import Chunk, Endpoint, Request, Usage
-from ratchet.providers import fields
+from ratchet.providers import fields, wires
 from ratchet.providers.failures import failure_in_body, protocol_error
-from ratchet.providers.http import Http, Reply, json_bytes, parse_json
+from ratchet.providers.http import Http, json_bytes, parse_json
 from ratchet.providers.openai_chat import openai_headers
+from ratchet.providers.wires import Arrived, is_json
 from ratchet.records import Json, Message
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
+# besides text, what shows that the model is producing
+_PRODUCE = frozenset(
+    {"response.reasoning_summary_text.delta", "response.reasoning_text.delta", "response.refusal.delta",
+     "response.function_call_arguments.delta"}
+)  # fmt: skip
 
 
 class OpenAIResponses:
@@ -29,20 +36,23 @@ class OpenAIResponses:
         self._url = URL(base if base.endswith("/responses") else f"{base}/responses")
         self._headers, self._secrets = openai_headers(endpoint, "authorization")
 
-    async def generate(self, request: Request) -> AsyncIterator[Chunk]:
-        reply = await self._http.post(
-            self._url,
-            json_bytes(body_of(request)),
-            self._headers,
-            connect_s=request.connect_s,
-            secrets=self._secrets,
-        )
-        async with reply:
-            if not request.stream or reply.is_json:
-                yield answer(await reply.json(), reply, self._secrets)
-            else:
-                async for chunk in stream(reply, self._secrets):
-                    yield chunk
+    def generate(self, request: Request) -> AsyncIterator[Chunk]:
+        return wires.call(self, self._http, request)
+
+    def url(self, request: Request) -> URL:
+        return self._url
+
+    def body(self, request: Request) -> bytes:
+        return json_bytes(body_of(request))
+
+    async def headers(self) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        return self._headers, self._secrets
+
+    def reading(self, request: Request, content_type: str) -> Reading | None:
+        return Reading() if request.stream and not is_json(content_type) else None
+
+    def answer(self, data: Json, request: Request, reply: Arrived) -> Chunk:
+        return answer(data, reply)
 
 
 def body_of(request: Request) -> dict[str, Json]:
@@ -147,18 +157,18 @@ def usage_of(data: Json) -> Usage | None:
     return fields.usage_or_none(usage)
 
 
-def answer(data: Json, reply: Reply, secrets: tuple[str, ...], *, streamed: bool = False) -> Chunk:
-    """The whole answer in one chunk; without its text where that was streamed.
+def answer(data: Json, reply: Arrived) -> Chunk:
+    """The whole answer in one chunk.
 
     Raises:
         ProviderError: The response failed, or holds no output.
     """
     if not isinstance(data, dict) or not isinstance(data.get("output"), list):
         if isinstance(data, dict) and data.get("error"):
-            raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
+            raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
         raise protocol_error("the answer has no output", request_id=reply.request_id)
     if data.get("status") == "failed" or data.get("error"):
-        raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
+        raise failure_in_body(data, secrets=reply.secrets, request_id=reply.request_id)
     texts: list[str] = []
     refusals: list[str] = []
     thoughts: list[str] = []
@@ -180,7 +190,7 @@ def answer(data: Json, reply: Reply, secrets: tuple[str, ...], *, streamed: bool
     elif not data["output"]:
         raise protocol_error("the answer's output is empty", request_id=reply.request_id)
     return Chunk(
-        text="" if streamed else "".join(texts),
+        text="".join(texts),
         tool_calls=tuple(calls) or None,
         refusal="".join(refusals) or None,
         finish_reason=reason or ("tool_calls" if calls else "stop"),
@@ -193,32 +203,48 @@ def answer(data: Json, reply: Reply, secrets: tuple[str, ...], *, streamed: bool
     )
 
 
-async def stream(reply: Reply, secrets: tuple[str, ...]) -> AsyncIterator[Chunk]:
-    """The answer as it arrives: a chunk for the text of each arrival, then one with all else."""
-    first = True
-    streamed = False
-    last: Chunk | None = None
-    async for events in reply.events():
-        texts: list[str] = []
-        for event in events:
-            if event.data == b"[DONE]":
-                continue
-            # the other events repeat what the last one says in full
-            if event.name and event.name not in ("response.output_text.delta", "error", *_ENDS):
-                continue
-            data = parse_json(event.data, request_id=reply.request_id)
-            kind = data.get("type") if isinstance(data, dict) else None
-            if kind == "response.output_text.delta":
-                texts.append(fields.text_of(data.get("delta")))
-            elif kind == "error" or (isinstance(data, dict) and data.get("error")):
-                raise failure_in_body(data, secrets=secrets, request_id=reply.request_id)
-            elif kind in _ENDS:
-                streamed = streamed or any(texts)
-                last = answer(data.get("response"), reply, secrets, streamed=streamed)
-        if any(texts):
-            sent_s = reply.sent_s if first else None
-            first, streamed = False, True
-            yield Chunk(text="".join(texts), received_s=reply.received_s, sent_s=sent_s)
-    if last is None:
-        raise protocol_error("the stream ended before response.completed", request_id=reply.request_id)
-    yield last
+class Reading:
+    """The stream of events; its last one repeats all that the others said."""
+
+    __slots__ = ("_last", "_streamed", "outputs")
+    by_line = False
+
+    def __init__(self) -> None:
+        self._last: Chunk | None = None
+        self._streamed = False
+        self.outputs = 0
+
+    def add(self, name: str, data: bytes, reply: Arrived) -> str:
+        """The text in one event."""
+        if data == b"[DONE]":
+            return ""
+        if name and name not in ("response.output_text.delta", "error", *_ENDS):
+            self.outputs += name in _PRODUCE
+            return ""
+        event = parse_json(data, request_id=reply.request_id)
+        kind = event.get("type") if isinstance(event, dict) else None
+        if kind == "response.output_text.delta":
+            text = fields.text_of(event.get("delta"))
+            self.outputs += bool(text)
+            self._streamed = self._streamed or bool(text)
+            return text
+        if kind == "error" or (isinstance(event, dict) and event.get("error")):
+            raise failure_in_body(event, secrets=reply.secrets, request_id=reply.request_id)
+        if kind in _ENDS:
+            self._last = answer(event.get("response"), reply)
+            if not self._streamed and self._last.text:
+                self._streamed = True
+                self.outputs += 1
+                return self._last.text
+        self.outputs += isinstance(kind, str) and kind in _PRODUCE
+        return ""
+
+    def last(self, reply: Arrived) -> Chunk:
+        """The chunk that ends the answer.
+
+        Raises:
+            ProviderError: The stream ended before `response.completed`.
+        """
+        if self._last is None:
+            raise protocol_error("the stream ended before response.completed", request_id=reply.request_id)
+        return replace(self._last, text="", received_s=reply.received_s)
