@@ -13,18 +13,19 @@ import functools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ratchet import budgets, calls, codec, policy, scores
+from ratchet.arms import Arm, Call
 from ratchet.budgets import Amount, Ledger
 from ratchet.calls import Outcome
 from ratchet.errors import PromptError
 from ratchet.limits import Lane
 from ratchet.plans import Block
-from ratchet.ports import Provider, Request, Store
+from ratchet.ports import Store
 from ratchet.progress import ArmProgress, Progress
-from ratchet.records import Example, Failure, Limits, Price, Score, Scorer, Span, Trace, Variant
+from ratchet.records import Example, Failure, Score, Scorer, Trace, Variant
 
 MOST_WAITING = 2000
 """How far one arm may run ahead of another that its vendor holds back, in calls."""
@@ -33,56 +34,6 @@ RAMP_FROM, RAMP_S = 64, 1.0
 as the run lasts, and wait for one another each time; vendors, too, refuse such a burst."""
 HOPELESS = 10
 """Refused logins in a row, with no success, after which a run stops."""
-
-Extract = Callable[[Trace], Trace]
-
-
-@dataclass(slots=True, eq=False)
-class Arm:
-    """An arm made ready: everything a call needs that doesn't change between examples."""
-
-    name: str
-    variant: Variant
-    model: str
-    """The vendor's name of the model."""
-    provider: Provider
-    lane: Lane[Call]
-    endpoint_key: str
-    render: calls.Render | None
-    price: Price | None
-    extract: Extract | None
-    cacheable: bool = True
-    """Whether an answer of another run may serve; not where the same request can't be told by its key."""
-    twin: int = 0
-    progress: ArmProgress = field(default_factory=ArmProgress)
-    ok: int = 0
-    refused_logins: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One answer to get, over as many attempts as it takes."""
-
-    arm: Arm
-    request: Request
-    request_key: str
-    limits: Limits
-    ready_s: float
-    """When it last became ready to start; what passes until it starts is queueing."""
-    example: Example | None = None
-    repeat: int = 0
-    future: asyncio.Future[Trace] | None = None
-    """Set for a call that a scorer waits for."""
-    judged: str | None = None
-    """The trace that such a call judges."""
-    trace_id: str = field(default_factory=codec.new_id)
-    attempts: int = 0
-    queue_s: float = 0.0
-    spans: list[Span] = field(default_factory=list[Span])
-    costs: list[float | None] = field(default_factory=list["float | None"])
-    tokens: int = 0
-    likely: int = 0
-    reserved: Amount = field(default_factory=Amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ratchet import budgets, codec, datasets, plans, prices, prompts, providers, scores, variants
+from ratchet import budgets, codec, plans, prices, prompts, providers, scores, variants
 from ratchet.budgets import Budget
 from ratchet.calls import Render, request_for
 from ratchet.errors import PlanError, PromptError
@@ -40,6 +40,10 @@ class Options:
     """When resuming, also try answers again that failed."""
     name: str = ""
     baseline: str | None = None
+    traffic: str | None = None
+    """How often the product calls the model, as in 2M/month: it goes into the verdict's cost case."""
+    stop_when_decided: bool = False
+    """Try the examples in an order drawn from the seed, and stop as soon as a verdict stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,10 @@ def plan(task: Task, arms: Mapping[str, Variant], *, options: Options, place: Pl
         raise PlanError(f"concurrency is {options.concurrency}, expected 1 or more")
     if task.repeats < 1:
         raise PlanError(f"repeats is {task.repeats}, expected 1 or more")
+    if options.stop_when_decided and len(arms) < 2:
+        raise PlanError(
+            f"stop_when_decided needs two arms to decide between; the run has {', '.join(arms)}. Add one, or leave it out"
+        )
     resolved = {name: variants.resolve(variant, root=place.root) for name, variant in arms.items()}
     task = task.replace(scorers=tuple(scores.resolve(scorer, root=place.root) for scorer in task.scorers))
     providers.check_keys({**resolved, **judges_of(task.scorers)}, place.environ)
@@ -158,12 +166,14 @@ def _new_run(
         seed=options.seed,
         limit=options.limit,
         sample=options.sample,
+        stop_when_decided=options.stop_when_decided,
         created_at=time.time(),
         prices=price_table,
         environment={
             "ratchet": metadata.version("ratchet-llm"),
             "python": platform.python_version(),
             "platform": platform.platform(),
+            **({"traffic": options.traffic} if options.traffic else {}),
         },
     )
 
@@ -189,6 +199,16 @@ def _resumed(
     if before != now:
         changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         raise PlanError(f"run {run.id} had other variants in {', '.join(changed)}; start a new run")
+    if options.stop_when_decided and not run.stop_when_decided:
+        raise PlanError(
+            f"run {run.id} was started without stop_when_decided: its order and its intervals are those of a full run. "
+            "Resume it as it is, or start a new run"
+        )
+    if run.stop_when_decided and options.retry_failed:
+        raise PlanError(
+            f"run {run.id} stops when decided, and its looks have counted the failed answers: they can't be tried again. "
+            "Resume it without retry_failed"
+        )
     lost = [name for name, variant in arms.items() if not variants.importable(variant)]
     if lost:
         raise PlanError(
@@ -252,14 +272,13 @@ def render_of(variant: Variant) -> Render | None:
 
 
 def selected(run: Run) -> Iterator[Example]:
-    """The examples that this run tries, in the dataset's order."""
-    return datasets.examples(run.task.dataset, limit=run.limit, sample=run.sample, seed=run.seed)
+    """The examples that this run tries, in its order: the dataset's, or drawn from the seed where it stops when decided."""
+    return plans.selected(run)
 
 
 def selected_count(run: Run) -> int:
     """How many examples this run tries."""
-    bounds = [bound for bound in (run.limit, run.sample) if bound is not None]
-    return min([run.task.dataset.count, *bounds])
+    return plans.selected_count(run)
 
 
 def place(store: Store, root: Path) -> Place:

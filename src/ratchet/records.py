@@ -303,6 +303,8 @@ class Run(_Record):
     """Only the first so many examples."""
     sample: int | None = None
     """Only so many examples, drawn with `seed`."""
+    stop_when_decided: bool = False
+    """Examples are tried in an order drawn from `seed`, and judged at looks (`plans.looks`) by anytime-valid intervals."""
     created_at: float = 0.0
     """Unix time, seconds."""
     prices: Mapping[str, Price | None] = field(default_factory=_dict)
@@ -494,6 +496,8 @@ class Verdict(_Record):
     """Hashes of dataset, prompts, prices, scorers and rules; seeds."""
     slices: tuple[CheckResult, ...] = ()
     """Differences within slices of the data; they are reported and never decide."""
+    cost_case: Mapping[str, Json] = field(default_factory=_dict)
+    """What both arms cost and what the change saves, as `costs.section` writes it; it never decides."""
     created_at: float = 0.0
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ratchet import codec, datasets, plans, providers, scores, stores
 from ratchet.driving import drive
@@ -30,6 +31,9 @@ from ratchet.progress import Progress
 from ratchet.records import Example, Run, RunState, Scorer, Task, Trace, Variant
 from ratchet.workers import open_engine, reporting
 
+if TYPE_CHECKING:
+    from ratchet.stopping import Looks
+
 __all__ = [
     "ArmPlan", "Options", "Place", "Plan", "arun", "ascore", "drive", "execute", "place", "plan", "replace_options",
     "run", "score", "selected", "selected_count",
@@ -44,10 +48,13 @@ def run(
     store: Store | str | Path | None = None,
     root: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    stop_when_decided: bool = False,
 ) -> Run:
     """Try the task on every arm, and keep a trace and scores of every answer.
 
     Args:
+        stop_when_decided: Try the examples in an order drawn from the seed, judge them at looks by intervals that hold
+            at every look, and stop when a verdict stands. `verdicts.compare` of the run stops at the same look.
         store: A store or its location; None: `RATCHET_STORE`, else `.ratchet/ratchet.db`.
         root: Folder that prompt paths and modules are looked up from; the working directory by default.
         on_progress: Called a few times a second.
@@ -60,9 +67,10 @@ def run(
     """
     return drive(
         lambda control: arun(
-            task, arms, options=options, store=store, root=root, on_progress=on_progress, control=control
+            task, arms, options=options, store=store, root=root, on_progress=on_progress, control=control,
+            stop_when_decided=stop_when_decided,
         )
-    )
+    )  # fmt: skip
 
 
 async def arun(
@@ -74,9 +82,12 @@ async def arun(
     root: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     control: Control | None = None,
+    stop_when_decided: bool = False,
 ) -> Run:
     """`run` for a program that has an event loop; `control.stop()` ends it early and resumably."""
     options = options or Options()
+    if stop_when_decided:
+        options = replace_options(options, stop_when_decided=True)
     async with _placed(store, root) as place:
         planned = plan(task, arms, options=options, place=place)
         return await execute(planned, options=options, place=place, on_progress=on_progress, control=control)
@@ -100,22 +111,51 @@ async def execute(
     else:
         store.set_run_state(run.id, "running")
     state, reason = "failed", ""
+    looks = _looks_at(run, store)
     try:
-        async with open_engine(planned, options, place, control) as (worker, progress):
+        async with open_engine(planned, options, place, control, looks=looks) as (worker, progress):
             async with reporting(progress, on_progress):
-                blocks = plans.blocks(
-                    selected(run), list(run.arms), repeats=run.task.repeats, seed=run.seed, done=planned.done
-                )
-                await worker.execute(blocks)
-                if planned.done and not worker.stopped:
-                    await _score_missing(run, worker, place.store)
+                if looks is not None:
+                    await _execute_in_looks(planned, worker, looks, store)
+                else:
+                    await worker.execute(_blocks(planned))
+                    if planned.done and not worker.stopped:
+                        await _score_missing(run, worker, store)
             state, reason = ("stopped", worker.stopped) if worker.stopped else ("finished", "")
+            if looks is not None and looks.decided and worker.stopped in ("", looks.decided):
+                state, reason = "finished", looks.decided
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"[:500]
         raise
     finally:
         _save_state(store, run.id, state, reason)
     return run
+
+
+def _blocks(planned: Plan, *, empty: bool = False) -> Iterator[plans.Block]:
+    run = planned.run
+    return plans.blocks(
+        selected(run), list(run.arms), repeats=run.task.repeats, seed=run.seed, done=planned.done, empty=empty
+    )
+
+
+def _looks_at(run: Run, store: Store) -> Looks | None:
+    """The looks of a run that stops when decided; None for all others."""
+    if not run.stop_when_decided:
+        return None
+    from ratchet.stopping import Looks
+
+    return Looks(run, store)
+
+
+async def _execute_in_looks(planned: Plan, worker: Engine, looks: Looks, store: Store) -> None:
+    """Work through the plan until a look has decided; what an earlier part did may have decided already."""
+    if planned.done:
+        await _score_missing(planned.run, worker, store)
+        await looks.look_back()
+    if not looks.decided and not worker.stopped:
+        await worker.execute(looks.feed(_blocks(planned, empty=True)))
+        await looks.settled()
 
 
 def _save_state(store: Store, run_id: str, state: RunState, reason: str) -> None:

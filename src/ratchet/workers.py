@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ratchet import engine, extractions, providers, variants
+from ratchet.arms import Arm, Call, Extract
 from ratchet.budgets import Amount, Ledger
-from ratchet.engine import Arm, Control, Engine
+from ratchet.engine import Control, Engine
 from ratchet.limits import Lane
 from ratchet.planning import Options, Place, Plan, price_of, render_of
 from ratchet.ports import Endpoint, Provider, Store
@@ -20,13 +22,14 @@ from ratchet.records import Price, Variant
 
 if TYPE_CHECKING:
     from ratchet.providers.http import Http
+    from ratchet.stopping import Looks
 
 
 @asynccontextmanager
 async def open_engine(
-    planned: Plan, options: Options, place: Place, control: Control | None
+    planned: Plan, options: Options, place: Place, control: Control | None, *, looks: Looks | None = None
 ) -> AsyncGenerator[tuple[Engine, Progress]]:
-    """An engine with its providers open."""
+    """An engine with its providers open; `looks` are told what is done, and may stop it."""
     run = planned.run
     progress = Progress(arms={arm.name: ArmProgress() for arm in planned.arms})
     spent = _count_done(planned, place.store, progress)
@@ -39,6 +42,8 @@ async def open_engine(
         use_cache=options.use_cache and _others(place.store, run.id),
         deadline_s=None if minutes is None else started_s + minutes * 60,
     )
+    if looks is not None:
+        settings = replace(settings, on_done=looks.done)
     from ratchet.providers.http import Http
 
     _raise_file_limit(options.concurrency + 256)
@@ -63,6 +68,8 @@ async def open_engine(
         )
         if control is not None:
             control.attach(worker)
+        if looks is not None:
+            looks.attach(worker)
         yield worker, progress
 
 
@@ -92,7 +99,7 @@ class _Bench:
         self._place = place
         self._stack = stack
         self._providers: dict[str, Provider] = {}
-        self._lanes: dict[str, Lane[engine.Call]] = {}
+        self._lanes: dict[str, Lane[Call]] = {}
 
     def arm(
         self,
@@ -101,7 +108,7 @@ class _Bench:
         price: Price | None,
         progress: ArmProgress,
         *,
-        extract: engine.Extract | None = None,
+        extract: Extract | None = None,
     ) -> Arm:
         endpoint = providers.endpoint_for(variant, self._place.environ)
         _, model = providers.split_model(variant.model) if variant.model else ("", variant.target or "")

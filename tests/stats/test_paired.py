@@ -106,7 +106,35 @@ def test_repeats_without_any_disagreement_are_not_called_certain() -> None:
     ones = np.ones(100)
     found = paired_difference(ones, ones, examples=np.arange(100) // 2)
     assert found.low < -0.02 < 0.02 < found.high
-    assert found.method == "paired t, two pseudo-units"
+    assert found.method == "Tango score interval, effective n"
+
+
+def test_repeats_that_always_agree_are_worth_one_answer_each() -> None:
+    before, after = np.array([1.0, 1.0, 0.0, 1.0] * 15), np.array([1.0, 0.0, 1.0, 1.0] * 15)
+    once = paired_difference(before, after)
+    found = paired_difference(before.repeat(3), after.repeat(3), examples=np.arange(60).repeat(3))
+    assert (found.low, found.high) == pytest.approx((once.low, once.high))
+    assert (found.n, found.n_rows) == (60, 180)
+
+
+def test_repeats_that_disagree_narrow_the_interval_and_leave_the_estimate() -> None:
+    before = np.ones(120)
+    after = np.array([0.0, 1.0, 1.0] * 10 + [1.0] * 90)
+    found = paired_difference(before, after, examples=np.arange(120) // 3)
+    agreeing = paired_difference(before[::3], after[::3])
+    assert found.estimate == pytest.approx(-10 / 120)
+    assert found.high - found.low < agreeing.high - agreeing.low
+
+
+def test_repeated_outcomes_are_tested_by_the_test_that_the_interval_inverts() -> None:
+    rng = np.random.default_rng(4)
+    before, after = (rng.random(150) < 0.8).astype(float), (rng.random(150) < 0.7).astype(float)
+    examples = np.arange(150) // 3
+    found = paired_difference(before, after, examples=examples, level=0.9)
+    for null in (found.low, found.high):
+        side = "greater" if null == found.low else "less"
+        p = paired_difference(before, after, examples=examples, null=null, alternative=side).p
+        assert p == pytest.approx(0.05, abs=1e-6)
 
 
 def test_scores_that_are_mostly_tied_are_not_called_certain() -> None:

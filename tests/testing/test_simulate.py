@@ -114,7 +114,7 @@ def test_a_claim_breaks_only_where_its_exact_bound_excludes_it() -> None:
 def test_a_broken_claim_is_named_on_the_page() -> None:
     setting = BY_NAME["pass/fail, on the margin, n 100"]
     counts = Counts(setting=setting, migrations=1000, ships=100, covered_95=950, method="m")
-    text = page([counts], [], [], "make validity")
+    text = page([counts], [], [], [], "make validity")
     assert "Broken: pass/fail, on the margin, n 100: false ship 10.00%" in text
     assert "m (breaks)" in text
 

@@ -67,7 +67,41 @@ def test_several_candidates_are_each_judged_against_the_baseline() -> None:
         evidence(*arms), baseline="a", checks=[checks.no_worse("exact", margin_pp=5)]
     )
     assert [(each.inputs["candidate"], each.outcome) for each in found] == [("b", "ship"), ("c", "hold")]
-    assert all("up to 10%" in each.warnings[-1] for each in found)
+    ship, hold = found
+    assert (
+        "2 candidates were tried against a: b ships among all of them too (Holm p = 0." in ship.warnings[-1]
+    )
+    assert "each verdict holds its error rate for its own candidate alone" in hold.warnings[-1]
+    assert ship.inputs["candidates"]["b"]["holm_p"] == pytest.approx(2 * ship.inputs["candidates"]["b"]["p"])
+    assert ship.inputs["candidates"] == hold.inputs["candidates"]
+
+
+def test_a_ship_that_is_the_luckiest_of_many_is_told_from_one_that_stands() -> None:
+    better = checks.better("exact", measure="rate")
+    base = arm("a", {"exact": passes(400, range(40))})
+    others = [arm(f"same {i}", {"exact": passes(400, range(40))}) for i in range(4)]
+    lucky = arm("lucky", {"exact": passes(400, range(9, 40))})
+    some = arm("some", {"exact": passes(400, [*range(14, 40), *range(100, 106)])})
+    clear, few, many = (
+        verdicts.decide(evidence(base, *arms), baseline="a", candidate=arms[0].name, checks=[better])
+        for arms in ([lucky, *others], [some], [some, *others])
+    )
+    assert [clear.outcome, few.outcome, many.outcome] == ["ship", "ship", "ship"]
+    assert "lucky ships among all of them too" in clear.warnings[-1]
+    assert not any("candidates were tried" in warning for warning in few.warnings)
+    assert "5 candidates were tried against a: some ships by itself" in many.warnings[-1]
+    assert "Confirm it on fresh examples" in many.warnings[-1]
+
+
+def test_each_candidate_gets_the_same_words_alone_as_among_the_others() -> None:
+    arms = [
+        arm(name, {"exact": passes(400, range(wrong))}) for name, wrong in (("a", 40), ("b", 38), ("c", 42))
+    ]
+    data = evidence(*arms)
+    rules = [checks.no_worse("exact", margin_pp=5)]
+    for found in verdicts.compare_all(data, baseline="a", checks=rules):
+        alone = verdicts.decide(data, baseline="a", candidate=found.inputs["candidate"], checks=rules)
+        assert alone == found
 
 
 def test_the_front_holds_the_arms_that_no_other_beats() -> None:

@@ -5,7 +5,7 @@ that `verdicts.compare` looks at, so that a verdict can be recomputed anywhere. 
 and null in files.
 """
 
-from ratchet.evidence.arms import short_answer
+from ratchet.evidence.arms import is_short, short_answer, similarity_of
 from ratchet.evidence.examples import content_of
 from ratchet.evidence.files import read, write
 from ratchet.evidence.gathering import from_runs
@@ -14,6 +14,7 @@ from ratchet.evidence.records import (
     FACTS,
     HUMAN,
     LOWER_IS_BETTER,
+    SIMILARITY,
     ArmData,
     Bools,
     Column,
@@ -21,6 +22,7 @@ from ratchet.evidence.records import (
     Floats,
     Ints,
     Labels,
+    first_examples,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "FACTS",
     "HUMAN",
     "LOWER_IS_BETTER",
+    "SIMILARITY",
     "ArmData",
     "Bools",
     "Column",
@@ -36,8 +39,11 @@ __all__ = [
     "Ints",
     "Labels",
     "content_of",
+    "first_examples",
     "from_runs",
+    "is_short",
     "read",
     "short_answer",
+    "similarity_of",
     "write",
 ]

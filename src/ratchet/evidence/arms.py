@@ -5,17 +5,29 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ratchet import codec, measures
 from ratchet.evidence.codes import Codes
-from ratchet.evidence.records import DIMENSIONS, FACTS, LOWER_IS_BETTER, ArmData, Column, Ints, Labels
+from ratchet.evidence.records import (
+    DIMENSIONS,
+    FACTS,
+    LOWER_IS_BETTER,
+    SIMILARITY,
+    ArmData,
+    Column,
+    Floats,
+    Ints,
+    Labels,
+)
 from ratchet.ports import Store, TraceRow
 from ratchet.records import Dimension, Json, Run, Score, Source
 
 _SHORT = 64
+_HASHED = "sha256:"
 _NAN = float("nan")
 _FLAGS = ("refused", "unparsable", "cached")
 _NONE, _BOOL, _NUMBER, _LABEL = range(4)
@@ -30,6 +42,7 @@ class ArmColumns:
         self.groups: dict[int, str] = {}
         self.errors: Counter[str] = Counter()
         self.answers: tuple[Json, ...] = ()
+        self.similarity: Floats | None = None
         self._trace, self._example, self._repeat = array("Q"), array("q"), array("i")
         self._failed = array("b")
         self._flags = {name: array("b") for name in _FLAGS}
@@ -65,14 +78,21 @@ class ArmColumns:
         at = np.minimum(np.searchsorted(self._sorted, traces), len(self._sorted) - 1)
         return np.where(self._sorted[at] == traces, self._by_trace[at], -1).astype(np.int64)
 
-    def read_answers(self, store: Store) -> None:
+    def read_answers(self, store: Store, *, similarity: bool = False) -> None:
+        """Keep the answers, short; with `similarity` also how alike those to one example are, while they are whole."""
         kept: list[Json] = [None] * len(self.trace)
+        whole: dict[int, Json] = {}
         words = Codes()
         for trace in store.traces(self.run.id, arm=self.arm):
             row = int(self.find(np.array([int(trace.id[:16], 16)], np.uint64))[0])
             if row >= 0 and trace.error is None and trace.answer_error is None:
                 kept[row] = words.values[words.of(short_answer(trace.answer))]
+                if similarity:
+                    whole[row] = "" if trace.answer is None else trace.answer
         self.answers = tuple(kept)
+        if similarity:
+            answers = [whole.get(row) for row in range(len(kept))]
+            self.similarity = similarity_of(answers, self.example)
 
     def arm_data(self, name: str, order: Ints) -> ArmData:
         """These rows as an arm, sorted; `order` is the place of each example's code in the evidence."""
@@ -89,6 +109,8 @@ class ArmColumns:
         }
         columns = {fact: column for fact, column in columns.items() if not np.isnan(column.values).all()}
         columns |= {score: found.column(score, len(rows), rows) for score, found in self.scores.items()}
+        if self.similarity is not None:
+            columns[SIMILARITY] = Column(name=SIMILARITY, values=self.similarity[rows], dimension="stability")
         return ArmData(
             name=name,
             variant_id=codec.content_id(self.run.arms[self.arm]),
@@ -104,13 +126,31 @@ class ArmColumns:
         )
 
 
+def similarity_of(answers: Sequence[Json], examples: Ints) -> Floats:
+    """For every row, how alike the answers to its example are, 0 to 1; NaN where there is only one.
+
+    Source: `measures.similarity_by_example`, by edit distance; an answer that is None is like nothing.
+    """
+    by_example: dict[str, list[Json]] = {}
+    for example, answer in zip(examples.tolist(), answers, strict=True):
+        by_example.setdefault(str(example), []).append(answer)
+    repeated = {example: given for example, given in by_example.items() if len(given) > 1}
+    found = measures.similarity_by_example(repeated)
+    return np.array([found.get(str(example), _NAN) for example in examples.tolist()], np.float64)
+
+
+def is_short(answer: Json) -> bool:
+    """Whether an answer was kept whole, not as a hash."""
+    return not (isinstance(answer, str) and answer.startswith(_HASHED) and len(answer) == len(_HASHED) + 32)
+
+
 def short_answer(answer: Json) -> Json:
     """The answer as it is kept to be compared with others: itself if short, else the hash of its JSON text."""
     if isinstance(answer, (bool, int, float)) or (isinstance(answer, str) and len(answer) <= _SHORT):
         return answer
     if answer is None:
         return ""  # an answer of nothing is an answer; None is none
-    return f"sha256:{hashlib.sha256(codec.canonical(answer)).hexdigest()[:32]}"
+    return f"{_HASHED}{hashlib.sha256(codec.canonical(answer)).hexdigest()[:32]}"
 
 
 class ScoreColumn:

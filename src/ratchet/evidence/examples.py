@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ratchet import codec, datasets
+from ratchet import codec, plans
 from ratchet.errors import DatasetError, PairingError
 from ratchet.evidence.arms import ArmColumns
 from ratchet.evidence.codes import Codes
@@ -18,7 +18,8 @@ from ratchet.records import Example, Run
 class Examples:
     """The examples that were tried, in the dataset's order, with their contents and metadata."""
 
-    def __init__(self, tried: Codes, runs: list[Run]) -> None:
+    def __init__(self, tried: Codes, runs: list[Run], *, rest: Sequence[int] | None = None) -> None:
+        """`rest` is the order of those that no dataset gives a place, where it is known."""
         self.warnings: list[str] = []
         self._tried = tried
         place: dict[int, int] = {}
@@ -42,7 +43,7 @@ class Examples:
                     metadata.add(len(place) - 1, example)
                 if example.group is not None:
                     self._group.setdefault(code, example.group)
-        for code in range(len(tried)):
+        for code in rest or range(len(tried)):
             place.setdefault(code, len(place))
         self.order = np.array([place[code] for code in range(len(tried))], np.int64)
         by_place = sorted(range(len(tried)), key=place.__getitem__)
@@ -53,9 +54,7 @@ class Examples:
     def _stream(self, run: Run) -> Iterator[tuple[int, Example]]:
         """The run's examples that were tried; none, with a warning, where the file has changed or gone."""
         try:
-            for example in datasets.examples(
-                run.task.dataset, limit=run.limit, sample=run.sample, seed=run.seed
-            ):
+            for example in plans.selected(run):
                 code = self._tried.find(example.id)
                 if code is not None:
                     yield code, example

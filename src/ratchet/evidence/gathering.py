@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ratchet import codec
-from ratchet.errors import PlanError, UnknownNameError
+from ratchet import codec, plans
+from ratchet.errors import DatasetError, PlanError, UnknownNameError
 from ratchet.evidence.arms import ArmColumns, ScoreColumn
 from ratchet.evidence.codes import Codes
 from ratchet.evidence.examples import Examples
-from ratchet.evidence.records import HUMAN, Evidence
+from ratchet.evidence.records import HUMAN, Evidence, first_examples
 from ratchet.ports import Store
 from ratchet.records import Json, Run, Score
 
 
-def from_runs(store: Store, runs: Run | str | Mapping[str, tuple[str, str]]) -> Evidence:
+def from_runs(
+    store: Store, runs: Run | str | Mapping[str, tuple[str, str]], *, similarity: bool = False
+) -> Evidence:
     """The evidence of one run's arms, or of arms of several runs.
 
     Args:
+        similarity: Also measure how alike the repeats of an example are; so it is where a written check asks for it.
         runs: A run or its id, for all its arms; or the name each arm shall have, with its (run id, arm's name).
 
     Raises:
@@ -39,13 +43,16 @@ def from_runs(store: Store, runs: Run | str | Mapping[str, tuple[str, str]]) -> 
         column.freeze()
     for run_id in sources:
         _read_scores(store, run_id, [column for column in columns.values() if column.run.id == run_id])
+    first = next(iter(sources.values()))
+    similarity = similarity or any(check.measure == "similarity" for check in first.task.checks)
     if any(column.repeats > 1 for column in columns.values()):
         for column in columns.values():
-            column.read_answers(store)
-    found = Examples(ids, list(sources.values()))
+            column.read_answers(store, similarity=similarity)
+    looked_at = first.stop_when_decided and len(sources) == 1
+    planned = _in_order(first, columns.values(), ids) if looked_at else None
+    found = Examples(ids, list(sources.values()), rest=planned)
     groups = found.groups(columns.values())
-    first = next(iter(sources.values()))
-    return Evidence(
+    made = Evidence(
         examples=found.ids,
         groups=groups,
         grouped=len(np.unique(groups)) < len(groups),
@@ -54,8 +61,64 @@ def from_runs(store: Store, runs: Run | str | Mapping[str, tuple[str, str]]) -> 
         arms={name: column.arm_data(name, found.order) for name, column in columns.items()},
         checks=first.task.checks,
         facts={**_facts(chosen, list(sources.values())), **_judges(store, columns)},
-        warnings=tuple(found.warnings),
+        warnings=(*found.warnings, *_stopped_apart(list(sources.values())), *_loads(sources.values())),
     )
+    if planned is None:
+        return made
+    complete = _complete(first, planned, columns.values(), ids)
+    return first_examples(replace(made, facts={**made.facts, "looks": _looks(first)}), complete)
+
+
+def _in_order(run: Run, arms: Iterable[ArmColumns], ids: Codes) -> list[int]:
+    """The examples that were tried, in the order of the run's plan."""
+    groups = {code: group for arm in arms for code, group in arm.groups.items()}
+    return sorted(
+        range(len(ids)),
+        key=lambda code: plans.place_of(str(ids.values[code]), groups.get(code), run.seed),
+    )
+
+
+def _complete(run: Run, planned: Sequence[int], arms: Iterable[ArmColumns], ids: Codes) -> int:
+    """How many examples are complete on all arms before the first one of the plan that is not.
+
+    Those after it came sooner by being faster, so they are no random sample.
+    """
+    arms = list(arms)
+    rows = sum(np.bincount(arm.example, minlength=len(ids)) for arm in arms)
+    whole = np.asarray(rows) >= len(arms) * run.task.repeats
+    try:
+        order = [ids.find(example.id) for example in plans.selected(run)]
+    except (DatasetError, OSError):  # it has changed; `Examples` warns of it
+        order = list(planned)
+    gaps = (place for place, code in enumerate(order) if code is None or not whole[code])
+    return next(gaps, len(order))
+
+
+def _looks(run: Run) -> dict[str, Json]:
+    planned = plans.selected_count(run)
+    return {"planned": planned, "at": list(plans.looks(planned))}
+
+
+def _stopped_apart(sources: Sequence[Run]) -> Iterator[str]:
+    """Of runs that are compared with others, those whose number of examples depended on their own outcome."""
+    for run in sources if len(sources) > 1 else ():
+        if run.stop_when_decided:
+            yield (
+                f"Run {run.id} stopped when it was decided. Intervals across runs take the number of examples as fixed "
+                "beforehand, so they are too sure here."
+            )
+
+
+def _loads(runs: Iterable[Run]) -> Iterator[str]:
+    """At which load a load test measured: times mean nothing without it."""
+    for run in runs:
+        load = run.environment.get("load")
+        if load is None:
+            continue
+        yield f"Times of run {run.id[:13]} were measured at {load}, and count from the intended start."
+        valid = run.environment.get("load_valid", "yes")
+        if valid != "yes":
+            yield f"That load test is invalid, so its times decide nothing: {valid.removeprefix('no: ')}."
 
 
 def _chosen(store: Store, runs: Run | str | Mapping[str, tuple[str, str]]) -> dict[str, tuple[Run, str]]:

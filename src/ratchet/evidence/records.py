@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ MAX_SLICES = 20
 """Metadata with more distinct values than this is no slice."""
 
 
+SIMILARITY = "stability:similarity"
+"""The column of how alike the answers to a row's example are; there where a check asks for it."""
 HUMAN = "human:"
 """Begins the name of a column of people's labels: `human:judge` beside `judge`; several people's are averaged."""
 
@@ -75,7 +77,7 @@ class Evidence:
     """Everything a verdict looks at."""
 
     examples: tuple[str, ...]
-    """Ids, in the dataset's order."""
+    """Ids, in the dataset's order; in the plan's order where the run stops when decided (`facts["looks"]`)."""
     groups: Ints
     """Cluster of each example; every example its own where none are given."""
     grouped: bool
@@ -90,3 +92,40 @@ class Evidence:
     facts: Mapping[str, Json] = field(default_factory=dict[str, Any])
     """task_id, dataset_id, run_ids, prompts, prices, scorers, seeds, environment, interleaved (bool), source."""
     warnings: tuple[str, ...] = ()
+
+
+def first_examples(evidence: Evidence, n: int) -> Evidence:
+    """The evidence of the first `n` examples, in its own order."""
+    if n >= len(evidence.examples):
+        return evidence
+    return replace(
+        evidence,
+        examples=evidence.examples[:n],
+        groups=evidence.groups[:n],
+        contents=evidence.contents[:n],
+        slices={key: texts[:n] for key, texts in evidence.slices.items()},
+        arms={name: _first_rows(arm, n) for name, arm in evidence.arms.items()},
+    )
+
+
+def _first_rows(arm: ArmData, n: int) -> ArmData:
+    kept = np.flatnonzero(arm.example < n)
+    rows = kept.tolist()
+    return replace(
+        arm,
+        example=arm.example[kept],
+        repeat=arm.repeat[kept],
+        failed=arm.failed[kept],
+        refused=arm.refused[kept],
+        unparsable=arm.unparsable[kept],
+        cached=arm.cached[kept],
+        columns={
+            name: replace(
+                column,
+                values=column.values[kept],
+                labels=tuple(column.labels[row] for row in rows) if column.labels else (),
+            )
+            for name, column in arm.columns.items()
+        },
+        answers=tuple(arm.answers[row] for row in rows) if arm.answers else (),
+    )

@@ -11,14 +11,14 @@ from ratchet.stats._special import binomial_cdf, normal_cdf, normal_quantile
 from ratchet.stats.intervals import Alternative, Interval
 
 
-def _check(losses: int, gains: int, n: int) -> None:
-    if losses < 0 or gains < 0 or n < 1 or losses + gains > n:
+def _check(losses: float, gains: float, n: float) -> None:
+    if losses < 0 or gains < 0 or n < 1 or losses + gains > n * (1.0 + 1e-9):
         raise StatisticsError(
             f"{losses} losses and {gains} gains among {n} pairs do not fit; expected losses + gains <= n and n >= 1."
         )
 
 
-def tango_score(losses: int, gains: int, n: int, difference: float) -> float:
+def tango_score(losses: float, gains: float, n: float, difference: float) -> float:
     """The score statistic z of H0: P(gain) - P(loss) = `difference`; positive when the data lie above it.
 
     Source: Tango, Statistics in Medicine 1998, 17:891-908, with the restricted maximum-likelihood loss rate.
@@ -43,7 +43,7 @@ def tango_score(losses: int, gains: int, n: int, difference: float) -> float:
 
 
 def tango_p(
-    losses: int, gains: int, n: int, *, null: float = 0.0, alternative: Alternative = "two-sided"
+    losses: float, gains: float, n: float, *, null: float = 0.0, alternative: Alternative = "two-sided"
 ) -> float:
     """The p-value of Tango's score test of P(gain) - P(loss) = `null`, the test that his interval inverts.
 
@@ -60,16 +60,13 @@ def tango_p(
     return min(1.0, 2.0 * normal_cdf(-abs(z)))
 
 
-@lru_cache(maxsize=4096)
-def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.95) -> Interval:
-    """Tango's score interval for P(gain) - P(loss), with the McNemar mid-p value of equality.
+def tango_limits(losses: float, gains: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """The limits of Tango's score interval; counts need not be whole, as those at an effective number of pairs.
 
-    `losses` are pairs that only the first arm got right, `gains` pairs that only the second did, of `n` pairs.
-    Valid without any discordant pair and at small n. Source: Tango 1998; the limits are the differences whose score
-    statistic is +-z, found by bisection.
+    Source: `tango_interval`; the limits are the differences whose score statistic is +-z, found by bisection.
 
-    >>> found = tango_interval(0, 0, 100)
-    >>> round(found.low, 4), round(found.high, 4)
+    >>> low, high = tango_limits(0, 0, 100)
+    >>> round(low, 4), round(high, 4)
     (-0.037, 0.037)
     """
     _check(losses, gains, n)
@@ -85,10 +82,28 @@ def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.95) -> I
                 high = middle
         return 0.5 * (low + high)
 
+    return (
+        -1.0 if losses == n else limit(z, -1.0, estimate),
+        1.0 if gains == n else limit(-z, estimate, 1.0),
+    )
+
+
+@lru_cache(maxsize=4096)
+def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.95) -> Interval:
+    """Tango's score interval for P(gain) - P(loss), with the McNemar mid-p value of equality.
+
+    `losses` are pairs that only the first arm got right, `gains` pairs that only the second did, of `n` pairs.
+    Valid without any discordant pair and at small n. Source: Tango, Statistics in Medicine 1998, 17:891-908.
+
+    >>> found = tango_interval(0, 0, 100)
+    >>> round(found.low, 4), round(found.high, 4)
+    (-0.037, 0.037)
+    """
+    low, high = tango_limits(losses, gains, n, level=level)
     return Interval(
-        estimate=estimate,
-        low=-1.0 if losses == n else limit(z, -1.0, estimate),
-        high=1.0 if gains == n else limit(-z, estimate, 1.0),
+        estimate=(gains - losses) / n,
+        low=low,
+        high=high,
         level=level,
         n=n,
         method="Tango score interval",

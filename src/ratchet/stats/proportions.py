@@ -15,6 +15,7 @@ from ratchet.stats.intervals import Interval
 from ratchet.stats.means import SMALL_N, group_sums, grouped_mean
 
 EXACT_BELOW = 10
+PSEUDO_BELOW = 300
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -87,10 +88,13 @@ def exact_bound(
     return high if side == "upper" else low
 
 
-def rate_interval(values: ArrayLike, *, groups: Ids | None = None, level: float = 0.95) -> Interval:
+def rate_interval(
+    values: ArrayLike, *, groups: Ids | None = None, level: float = 0.95, exact: bool = False
+) -> Interval:
     """The rate of 0/1 `values`: exact with fewer than 10 on either side, Wilson beyond; over groups, Korn-Graubard.
 
-    Over groups the exact interval is taken at the effective sample size p(1-p)/SE^2 (cluster-robust, at most n, scaled
+    With `exact` never Wilson, whose two ends hold together but not each: one errs in up to 8 % instead of 5 % at a
+    hundred values, so a limit is held against the exact interval. Over groups the exact interval is taken at the effective sample size p(1-p)/SE^2 (cluster-robust, at most n, scaled
     by the t quantiles); when all values agree, groups are counted instead of rows. Source: Korn, Graubard, Survey
     Methodology 1998, 24:193-201.
 
@@ -105,14 +109,36 @@ def rate_interval(values: ArrayLike, *, groups: Ids | None = None, level: float 
         codes, keys = as_codes(groups, n, "groups")
         if len(keys) < n:
             return _grouped_rate(*group_sums(x, codes, len(keys)), n, check_level(level))
-    if min(successes, n - successes) < EXACT_BELOW:
+    if exact or min(successes, n - successes) < EXACT_BELOW:
         return clopper_pearson(successes, n, level=level)
     return wilson_interval(successes, n, level=level)
 
 
-def _grouped_rate(sums: np.ndarray, sizes: np.ndarray, n: int, level: float) -> Interval:
+def repeated_rate(values: ArrayLike, examples: Ids, *, level: float = 0.95) -> Interval:
+    """The rate of 0/1 `values` of which several belong to one example: Korn-Graubard, an example a group.
+
+    Below 300 examples the effective sample size rests on a variance with two pseudo-examples, all of 0 and all of 1: where
+    nearly all examples agree, the variance of the sample is an accident of the few that do not. Source:
+    `rate_interval`; Bonett, Price, JEBS 2012, 37:479-488, for the pseudo-examples.
+
+    >>> found = repeated_rate([1.0, 1.0, 1.0, 0.0] * 30, np.arange(60).repeat(2))
+    >>> found.estimate, found.low < 0.7
+    (0.75, True)
+    """
+    x = as_values(values, "values")
+    codes, keys = as_codes(examples, len(x), "examples")
+    sums, sizes = group_sums(x, codes, len(keys))
+    return _grouped_rate(sums, sizes, len(x), check_level(level), pseudo=len(keys) < PSEUDO_BELOW)
+
+
+def _grouped_rate(
+    sums: np.ndarray, sizes: np.ndarray, n: int, level: float, *, pseudo: bool = False
+) -> Interval:
     mean = grouped_mean(sums, sizes)
     share, groups = mean.estimate, len(sizes)
+    if pseudo and groups > 1:
+        size = float(sizes.mean())
+        mean = grouped_mean(np.append(sums, [0.0, size]), np.append(sizes, [size, size]))
     if groups < 2:
         low, high = 0.0, 1.0
     else:
@@ -127,7 +153,9 @@ def _grouped_rate(sums: np.ndarray, sizes: np.ndarray, n: int, level: float) -> 
         high=high,
         level=level,
         n=n,
-        method=f"Korn-Graubard exact, {mean.correction}" if groups > 1 else "Korn-Graubard exact",
+        method=f"Korn-Graubard exact, {mean.correction}{', two pseudo-units' if pseudo else ''}"
+        if groups > 1
+        else "Korn-Graubard exact",
         se=mean.se,
         df=mean.df,
         n_groups=groups,

@@ -106,10 +106,7 @@ def betting_interval(
     goal = math.log(2.0 / (1.0 - level))
 
     def beaten(mean: float, sign: float) -> bool:
-        room = mean if sign > 0 else 1.0 - mean
-        capped = bets if room <= 0.0 else np.minimum(bets, 0.5 / room)
-        gains = np.log1p(sign * capped * (x - mean))
-        return float(np.cumsum(gains).max()) >= goal
+        return _most_won(x, bets, mean, sign) >= goal
 
     def edge(sign: float) -> float:
         # Capital bet upwards only falls as the tested mean rises, so one bisection finds the edge; the safe side stays.
@@ -123,6 +120,39 @@ def betting_interval(
         return outside
 
     return _bounded_interval(edge(1.0), edge(-1.0), x, bounds, level)
+
+
+def betting_p(
+    values: ArrayLike,
+    *,
+    null: float,
+    alternative: Alternative,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    level: float = 0.95,
+) -> float:
+    """The one-sided p-value of `betting_interval`, valid at any look: at most (1 - level)/2 where a limit passes `null`.
+
+    One over the most capital that was ever won by betting against "the mean is at most `null`" ("greater") or "at
+    least" ("less"); the size of the bets follows `level`. Source: `betting_interval`; Ville's inequality.
+
+    >>> round(betting_p([1.0] * 20, null=0.5, alternative="greater"), 4)
+    0.0003
+    """
+    x = _to_unit(values, bounds)
+    bets, _ = _predictable(x, check_level(level))
+    mean = (null - bounds[0]) / (bounds[1] - bounds[0])
+    if alternative == "two-sided":
+        raise StatisticsError("alternative is 'two-sided'; expected 'greater' or 'less'.")
+    if not 0.0 < mean < 1.0:  # beyond the bounds there is nothing to bet on
+        return 0.0 if (mean < 0.0 if alternative == "greater" else mean > 1.0) else 1.0
+    return math.exp(-max(0.0, _most_won(x, bets, mean, 1.0 if alternative == "greater" else -1.0)))
+
+
+def _most_won(x: FloatArray, bets: FloatArray, mean: float, sign: float) -> float:
+    """The largest log capital that betting upwards (sign 1) or downwards (-1) ever had against this mean."""
+    room = mean if sign > 0 else 1.0 - mean
+    capped = bets if room <= 0.0 else np.minimum(bets, 0.5 / room)
+    return float(np.cumsum(np.log1p(sign * capped * (x - mean))).max())
 
 
 def _bounded_interval(
@@ -187,6 +217,34 @@ def asymptotic_reach(se: FloatArray, t: FloatArray, level: float, planned_n: flo
     rho2 = (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0)) / planned_n
     spread = t * rho2 + 1.0
     return se * np.sqrt(2.0 * spread / (t * rho2) * np.log(np.sqrt(spread) / alpha))
+
+
+def asymptotic_multiplier(fraction: float, level: float) -> float:
+    """How many standard errors the asymptotic confidence sequence reaches after this share of the planned units.
+
+    Source: `asymptotic_reach`.
+
+    >>> round(asymptotic_multiplier(1.0, 0.9), 3), round(asymptotic_multiplier(0.5, 0.9), 3)
+    (2.764, 2.817)
+    """
+    return float(asymptotic_reach(np.ones(1), np.array([fraction]), level, 1.0)[0])
+
+
+def asymptotic_p(z: float, fraction: float, level: float) -> float:
+    """The one-sided p-value, valid at any look, of an estimate `z` standard errors beyond the null.
+
+    The sequence is the one tuned for `level`; p is at most (1 - level)/2 where its limit passes the null. Source:
+    `asymptotic_reach` solved for alpha, the size of the mixture held.
+
+    >>> round(asymptotic_p(asymptotic_multiplier(0.5, 0.9), 0.5, 0.9), 6)
+    0.05
+    """
+    if z <= 0.0:
+        return 1.0
+    alpha = 1.0 - level
+    growth = fraction * (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0))
+    spread = growth + 1.0
+    return min(1.0, 0.5 * math.sqrt(spread) * math.exp(-(z**2) * growth / (2.0 * spread)))
 
 
 def asymptotic_sequence(

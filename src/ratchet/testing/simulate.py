@@ -19,16 +19,18 @@ from ratchet.testing.migrations.claims import Claim, claims_of
 from ratchet.testing.migrations.drawing import simulate
 from ratchet.testing.migrations.looks import false_alarms
 from ratchet.testing.migrations.measuring import measure, measure_all
-from ratchet.testing.migrations.pages import all_claims, page, table
+from ratchet.testing.migrations.pages import all_claims, page, stop_lines, table
 from ratchet.testing.migrations.public import PublicCheck, check_all, check_public
 from ratchet.testing.migrations.records import Counts, Migration, checks_of
 from ratchet.testing.migrations.settings import all_settings
+from ratchet.testing.migrations.stopping import Stops, measure_all_stops, measure_stops, stopping_settings
 
 __all__ = [
     "Claim",
     "Counts",
     "Migration",
     "PublicCheck",
+    "Stops",
     "all_settings",
     "check_all",
     "check_public",
@@ -38,13 +40,18 @@ __all__ = [
     "main",
     "measure",
     "measure_all",
+    "measure_all_stops",
+    "measure_stops",
     "simulate",
+    "stopping_settings",
 ]
 
 CLOSED = 10_000
 """Migrations of a setting whose method has a closed form."""
 RESAMPLED = 2_000
 PUBLIC = 200
+STOPPED = 500
+"""Runs of a setting that stop when decided, each looked at 39 times."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,20 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
     )
     looks = false_alarms(max(1, round(options.share * RESAMPLED)))
+    stops = measure_all_stops(max(1, round(options.share * STOPPED)), workers=options.workers)
     with tempfile.TemporaryDirectory() as folder:
         repeated = max(1, round(min(1.0, options.share) * PUBLIC))
         public = check_all(settings, repeated, Path(folder), workers=options.workers)
-    broken = [claim for claim in all_claims(counts, looks) if not claim.holds]
+    claims = all_claims(counts, looks, stops)
+    broken = [claim for claim in claims if not claim.holds]
     differing = [line for each in public for line in each.differing]
     if options.write:
         share = "" if options.share == 1.0 else f" --share {options.share:g}"
         command = f"python -m ratchet.testing.simulate{share} --write {options.write}"
-        text = page(counts, looks, public, "make validity" if not share else command)
+        text = page(counts, looks, stops, public, "make validity" if not share else command)
         Path(options.write).write_text(text, encoding="utf-8")
-    lines = [table(counts), *map(str, looks), *(f"BROKEN {claim}" for claim in broken), *differing]
-    lines.append(
-        f"{len(all_claims(counts, looks))} claims, {len(broken)} broken; {len(differing)} public verdicts differ"
-    )
+    lines = [
+        table(counts),
+        *map(str, looks),
+        *stop_lines(stops),
+        *(f"BROKEN {claim}" for claim in broken),
+        *differing,
+    ]
+    lines.append(f"{len(claims)} claims, {len(broken)} broken; {len(differing)} public verdicts differ")
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if broken or differing else 0
 

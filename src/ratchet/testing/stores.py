@@ -113,6 +113,30 @@ class StoreContract(LabelContract, AccessContract):
     def test_an_unknown_trace_is_none(self, store: Store) -> None:
         assert store.trace("none") is None
 
+    def test_traces_are_read_by_id_in_the_order_asked_for(self, store: Store) -> None:
+        store.write(
+            [a_trace("t1", output="x" * 5000), a_trace("t2", example_id="2"), a_trace("t3", example_id="3")]
+        )
+        assert list(store.traces_by_id(["t3", "none", "t1"])) == ["t3", "t1"]
+        assert store.traces_by_id(["t1"])["t1"].output == "x" * 5000
+        assert store.traces_by_id([]) == {}
+
+    def test_traces_that_take_too_much_are_left_out_where_asked(self, store: Store) -> None:
+        noise = "".join(chr(33 + i * i % 90) + str(i) for i in range(20_000))
+        store.write([a_trace("t1", output=noise), a_trace("t2", example_id="2")])
+        assert list(store.traces_by_id(["t1", "t2"], at_most_bytes=10_000)) == ["t2"]
+
+    def test_counts_are_those_of_the_traces_that_count(self, store: Store) -> None:
+        failure = Failure(kind="timeout", message="slow")
+        store.write([a_trace("t1", error=failure), a_trace("t2", cost_usd=0.5, input_tokens=7, cached=True)])
+        store.write([a_trace("t3", example_id="2", created_at=9.0), a_trace("t4", arm=None, cost_usd=2.0)])
+        found = {counts.arm: counts for counts in store.counts("run")}
+        assert found.keys() == {"a", None}
+        assert (found["a"].rows, found["a"].failed, found["a"].cached, found["a"].unpriced) == (2, 0, 1, 1)
+        assert (found["a"].cost_usd, found["a"].input_tokens, found["a"].newest_at) == (0.5, 7, 9.0)
+        assert found[None].cost_usd == 2.0
+        assert store.counts("none") == []
+
     def test_what_was_written_is_there_after_reopening(self, store: Store, make_store: MakeStore) -> None:
         store.write([a_trace("t1"), Score(trace_id="t1", name="s", value=True)])
         store.save_run(a_run())

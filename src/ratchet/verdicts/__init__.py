@@ -1,6 +1,6 @@
 """May this change ship? `decide` makes a Verdict of evidence, `compare` of a run, `verify` makes one again."""
 
-from ratchet.verdicts.deciding import arms_of, check_ids, compare, decide, decide_aa
+from ratchet.verdicts.deciding import arms_of, check_ids, compare, decide, decide_aa, stopping_point
 from ratchet.verdicts.defaults import default_checks, error_guard
 from ratchet.verdicts.flips import Flip, flips
 from ratchet.verdicts.fronts import Point, compare_all as compare_all, front
@@ -20,5 +20,6 @@ __all__ = [
     "error_guard",
     "flips",
     "front",
+    "stopping_point",
     "verify",
 ]

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from ratchet import codec, stores
 from ratchet.errors import PlanError
@@ -14,9 +15,12 @@ from ratchet.ports import Store
 from ratchet.records import Check, CheckResult, Json, Run, Verdict
 from ratchet.verdicts import sentences
 from ratchet.verdicts.conditions import examine
-from ratchet.verdicts.decisions import Outcome, outcome_of, results_of
+from ratchet.verdicts.costing import costed
+from ratchet.verdicts.decisions import Outcome, results_of
 from ratchet.verdicts.defaults import default_checks, error_guard
+from ratchet.verdicts.looks import Judged, judge
 from ratchet.verdicts.pairs import Pair, arm_of, pair
+from ratchet.verdicts.rivals import rivals_of
 from ratchet.verdicts.slices import slices_of
 
 ALPHA = 0.05
@@ -44,27 +48,75 @@ def decide(
         PairingError: The arms share no example, or one holds an (id, repeat) twice.
         UnknownNameError, PlanError: No such arm, or it is not clear which.
     """
-    baseline, candidate = arms_of(evidence, baseline, candidate)
+    return decide_among({}, evidence, baseline, candidate, checks, alpha=alpha, seed=seed)
+
+
+def decide_among(
+    known: dict[str, Judged],
+    evidence: Evidence,
+    baseline: str | None,
+    candidate: str | None,
+    checks: Sequence[Check] | None,
+    *,
+    alpha: float,
+    seed: int,
+) -> Verdict:
+    """`decide` where several candidates are judged in turn; `known` keeps their results from one call to the next."""
+    baseline, candidate = first, second = arms_of(evidence, baseline, candidate)
     chosen, how = _checks(evidence, checks)
-    asked = (*chosen, *(() if any(check.metric == "error" for check in chosen) else (error_guard(),)))
-    found = pair(evidence, baseline, candidate)
-    conditions = examine(evidence, found, asked)
-    results = results_of(evidence, found, asked, alpha=alpha, seed=seed)
-    outcome: Outcome = "invalid" if conditions.broken else outcome_of(results)
+    asked = _with_error_guard(chosen)
+
+    def judged(name: str) -> Judged:
+        if name not in known:
+            known[name] = judge(evidence, first, name, asked, alpha=alpha, seed=seed)
+        return known[name]
+
+    found = judged(second)
+    conditions, results = found.conditions, found.results
+    rivals = rivals_of(evidence, baseline, candidate, judged, alpha=alpha)
+    why = sentences.reasons(
+        found.outcome, results, baseline=baseline, candidate=candidate, broken=conditions.broken
+    )
     return Verdict(
-        outcome=outcome,
+        outcome=found.outcome,
         task_id=str(evidence.facts.get("task_id", "")),
         baseline=arm_of(evidence, baseline).variant_id or baseline,
         candidate=arm_of(evidence, candidate).variant_id or candidate,
         results=results,
         run_ids=tuple(map(str, evidence.facts.get("run_ids", ()))),
-        reasons=sentences.reasons(
-            outcome, results, baseline=baseline, candidate=candidate, broken=conditions.broken
-        ),
-        warnings=(*_about_checks(how), *conditions.warnings, *_about_candidates(evidence, baseline, alpha)),
-        inputs=_inputs(evidence, found, chosen, how, alpha, seed),
-        slices=slices_of(evidence, found, chosen, alpha=alpha, seed=seed),
+        reasons=(*why, *found.note()),
+        warnings=(*_about_checks(how), *conditions.warnings, *rivals.warnings()),
+        inputs={
+            **_inputs(evidence, found.pair, chosen, how, alpha, seed),
+            **found.facts(),
+            **rivals.facts(),
+        },
+        slices=slices_of(found.evidence, found.pair, chosen, alpha=alpha, seed=seed, look=found.look),
     )
+
+
+def stopping_point(
+    evidence: Evidence, *, baseline: str | None = None, alpha: float = ALPHA, seed: int = 0
+) -> str:
+    """What looks have decided about every candidate, as in "decided after 400 of 1,000 examples: ship"; "" if not all.
+
+    Raises:
+        PairingError: The arms share no complete example.
+    """
+    names = [name for name in evidence.arms if name != baseline]
+    found: list[str] = []
+    most = 0
+    for name in names:
+        first, second = arms_of(evidence, baseline, name)
+        checks, _ = _checks(evidence, None)
+        judged = judge(evidence, first, second, _with_error_guard(checks), alpha=alpha, seed=seed)
+        if judged.look is None or judged.look.final or not (judged.number and judged.decided):
+            return ""
+        most = max(most, judged.look.n)
+        what = "futility" if judged.ended == "futility" else judged.outcome
+        found.append(f"{name} {what}" if len(names) > 1 else what)
+    planned = cast("dict[str, Json]", evidence.facts["looks"])["planned"]
+    return f"decided after {most:,} of {planned:,} examples: {', '.join(found)}"
 
 
 def decide_aa(
@@ -126,18 +178,19 @@ def compare(
         run: A run, its id, or the arms of several runs: the name each shall have, with its (run id, arm's name).
         store: A store or its location; None: `RATCHET_STORE`, else `.ratchet/ratchet.db`.
     """
+    alike = any(check.measure == "similarity" for check in checks or ())
     if store is None or isinstance(store, (str, Path)):
         opened = stores.open_store(
             store or os.environ.get("RATCHET_STORE") or Path(".ratchet") / "ratchet.db"
         )
         try:
-            evidence = from_runs(opened, run)
+            evidence = from_runs(opened, run, similarity=alike)
         finally:
             opened.close()
     else:
-        evidence = from_runs(store, run)
+        evidence = from_runs(store, run, similarity=alike)
     verdict = decide(evidence, baseline=baseline, candidate=candidate, checks=checks, alpha=alpha, seed=seed)
-    return verdict.replace(created_at=time.time())
+    return costed(verdict, evidence).replace(created_at=time.time())
 
 
 def arms_of(evidence: Evidence, baseline: str | None, candidate: str | None) -> tuple[str, str]:
@@ -172,6 +225,11 @@ def check_ids(checks: Sequence[Check]) -> tuple[str, ...]:
     return tuple(sorted(codec.content_id(check) for check in checks))
 
 
+def _with_error_guard(checks: Sequence[Check]) -> tuple[Check, ...]:
+    written = any(check.metric == "error" for check in checks)
+    return (*checks, *(() if written else (error_guard(),)))
+
+
 def _checks(evidence: Evidence, given: Sequence[Check] | None) -> tuple[tuple[Check, ...], str]:
     """The checks to judge by, and where they come from."""
     if given is None:
@@ -192,17 +250,6 @@ def _about_checks(how: str) -> tuple[str, ...]:
             "These checks are not those written before the run: post hoc, the stated error rate does not hold.",
         )
     return ()
-
-
-def _about_candidates(evidence: Evidence, baseline: str, alpha: float) -> tuple[str, ...]:
-    """The more candidates are tried, the likelier one of them ships by luck."""
-    tried = len(evidence.arms) - 1
-    if tried < 2:
-        return ()
-    return (
-        f"{tried} candidates were tried against {baseline}: the chance that one of them ships by luck is up to "
-        f"{1.0 - (1.0 - alpha) ** tried:.0%}. Confirm the chosen one on fresh examples.",
-    )
 
 
 def _inputs(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ratchet.evidence import FACTS, Evidence
 from ratchet.records import Check, CheckResult
+from ratchet.stats._special import normal_quantile
 from ratchet.stats.multiplicity import holm
 from ratchet.stats.paired import paired_difference
 from ratchet.stats.proportions import exact_bound
+from ratchet.stats.sequential import asymptotic_multiplier
+from ratchet.verdicts.anytime import FUTILE, Look, blank_reach, estimate_at
 from ratchet.verdicts.estimates import Estimate, Question, estimate, leans, too_weak
 from ratchet.verdicts.needs import needed_to_decide
 from ratchet.verdicts.pairs import Pair
+from ratchet.verdicts.sentences import title
 from ratchet.verdicts.values import FLAGS, REPEAT_MEASURES, NoValuesError
 
 Outcome = Literal["ship", "hold", "inconclusive", "invalid"]
@@ -33,6 +37,7 @@ class _Asked:
     problem: str = ""
     reported: str = ""
     """Why it only reports, where it was written to decide."""
+    look: Look | None = None
 
     @property
     def decides(self) -> bool:
@@ -43,10 +48,45 @@ def results_of(
     evidence: Evidence, pair: Pair, checks: Sequence[Check], *, alpha: float, seed: int
 ) -> tuple[CheckResult, ...]:
     """What each check found, in the order given."""
-    asked = [_ask(evidence, pair, Question(check=check, alpha=alpha, seed=seed)) for check in checks]
+    return results_at(evidence, pair, checks, alpha=alpha, seed=seed, look=None)[0]
+
+
+def results_at(
+    evidence: Evidence, pair: Pair, checks: Sequence[Check], *, alpha: float, seed: int, look: Look | None
+) -> tuple[tuple[CheckResult, ...], str]:
+    """What each check found at this look, and why it is futile to go on; "" where it is not."""
+    asked = [_ask(evidence, pair, Question(check=check, alpha=alpha, seed=seed), look) for check in checks]
     harm = _harm(asked)
     wins = _any_wins(asked)
-    return tuple(_result(pair, each, harm.get(i), wins.get(i)) for i, each in enumerate(asked))
+    results = tuple(_result(pair, each, harm.get(i), wins.get(i)) for i, each in enumerate(asked))
+    return results, _futility(asked, results)
+
+
+def _futility(asked: Sequence[_Asked], results: Sequence[CheckResult]) -> str:
+    """Why not even the planned end is likely to license a ship, nor to show harm; "" where it may.
+
+    A ship needs every guard and primary (of `primary: any` one), a hold needs any one of them; each chance is the best
+    that the data allow, so both claims are out of reach only where the margin or the number of examples is.
+    """
+    deciding = [
+        (each, result)
+        for each, result in zip(asked, results, strict=True)
+        if each.decides and each.found is not None and result.outcome == "open"
+    ]
+    chances = [(each, each.found.chances) for each, _ in deciding if each.found and each.found.chances]
+    if not chances or len(chances) < len(deciding):
+        return ""
+    needed = [(a, c) for a, c in chances if not _is_any(a.question.check)]
+    either = [(a, c) for a, c in chances if _is_any(a.question.check)]
+    lost = [each for each, chance in needed if chance[0] < FUTILE]
+    won = any(result.outcome == "passed" and _is_any(result.check) for result in results)
+    if either and not won and all(chance[0] < FUTILE for _, chance in either):
+        lost += [each for each, _ in either]
+    if not lost or any(chance[1] >= FUTILE for _, chance in chances):
+        return ""
+    best = max(chance[0] for each, chance in chances if each in lost)
+    names = " and ".join(dict.fromkeys(title(each.question.check) for each in lost))
+    return f"even the planned end would hardly decide {names} (chance at best {best:.0%})"
 
 
 def outcome_of(results: Sequence[CheckResult]) -> Outcome:
@@ -70,28 +110,37 @@ def _is_any(check: Check) -> bool:
     return check.role == "primary" and check.settings.get("primary") == "any"
 
 
-def _ask(evidence: Evidence, pair: Pair, question: Question) -> _Asked:
+def _ask(evidence: Evidence, pair: Pair, question: Question, look: Look | None) -> _Asked:
     check = question.check
     if check.settings.get("added"):
-        question = _showable(question, pair)
+        if (
+            look is None
+        ):  # of calls on these examples; looks need units that come independently, so whole groups
+            pair = replace(pair, groups=None)
+        question = _showable(question, pair, look)
     reported = ""
     if _compares_times(check) and not evidence.facts.get("interleaved", False):
         reported = "the arms did not run interleaved"
     try:
-        return _Asked(question=question, found=estimate(question, pair), reported=reported)
+        found = estimate(question, pair) if look is None else estimate_at(question, pair, look)
+        return _Asked(question=question, found=found, reported=reported, look=look)
     except NoValuesError as problem:
-        return _Asked(question=question, found=None, problem=str(problem), reported=reported)
+        return _Asked(question=question, found=None, problem=str(problem), reported=reported, look=look)
 
 
 def _compares_times(check: Check) -> bool:
     return check.metric in _TIMED and check.rule in ("better", "no_worse")
 
 
-def _showable(question: Question, pair: Pair) -> Question:
+def _showable(question: Question, pair: Pair, look: Look | None) -> Question:
     """The added guard with the smallest margin that so many answers, all of them without error, could show.
 
     A set of 100 can't show that errors rose by less than 1 point: with no error at all the limit is 3.0. Without
     this, no set below 300 examples could ever ship. It depends on the number of examples alone, so the level holds.
+
+    It asks whether calls fail more often on these examples, so each is a unit, whatever groups there are: for groups that
+    nobody has seen so few of them could show but a far wider margin (6.9 points at 42), under which an arm that fails one
+    call in thirty would pass.
     """
     units = np.unique(pair.before_unit)
     zeros = np.zeros(len(units))
@@ -100,6 +149,12 @@ def _showable(question: Question, pair: Pair) -> Question:
     reach = -blank.low / _MOST_NEEDED if math.isfinite(blank.low) else 0.0
     # the score interval is a little short where nothing was seen; the exact bound is not
     reach = max(reach, exact_bound(0, pair.independent, level=1.0 - question.alpha))
+    if look is not None:
+        if groups is not None:
+            reach *= asymptotic_multiplier(look.fraction, question.level) / normal_quantile(
+                1.0 - question.alpha
+            )
+        reach = max(reach, blank_reach(pair.independent, question.level) / _MOST_NEEDED)
     check = question.check
     if reach <= (check.margin or 0.0):
         return question
@@ -138,8 +193,9 @@ def _result(pair: Pair, asked: _Asked, harm: float | None, win: float | None) ->
     needed = None
     if outcome == "open":
         needed = needed_to_decide(
-            estimate=middle, low=low, high=high, bound=asked.question.bound, n=n, alpha=asked.question.alpha
-        )
+            estimate=middle, low=low, high=high, bound=asked.question.bound, n=n, alpha=asked.question.alpha,
+            multiple=None if asked.look is None else asymptotic_multiplier(asked.look.fraction, asked.question.level),
+        )  # fmt: skip
     interval = found.interval
     return CheckResult(
         check=check,
@@ -212,7 +268,7 @@ def unit_of(pair: Pair, check: Check) -> str:
         return "tokens"
     column = pair.candidate.columns.get(check.metric)
     shares = check.metric in (*FLAGS, "stability") or check.measure in (
-        *REPEAT_MEASURES[:5],
+        *REPEAT_MEASURES[:6],
         "rate",
         "accuracy",
     )

@@ -84,6 +84,8 @@ class Estimate:
     """Of the claim that it is shown to fail."""
     notes: tuple[str, ...] = field(default=())
     blocked: str | None = None
+    chances: tuple[float, float] | None = None
+    """At a look before the end: that the end shows it passed, and failed, at best (`anytime.estimate_at`)."""
 
     def oriented(self, sign: float) -> tuple[float, float, float]:
         """Estimate, low and high with more being better."""
@@ -406,7 +408,11 @@ def _limit(question: Question, found: Sides, pair: Pair | None = None) -> Estima
         repeated = found.repeats and len(np.unique(found.after_unit)) < len(found.after)
         by_people = pair and judged.corrected(check, pair, level=question.level, null=check.limit or 0.0)
         interval = by_people or mean_interval(
-            found.after, examples=found.after_unit if repeated else None, groups=groups, level=question.level
+            found.after,
+            examples=found.after_unit if repeated else None,
+            groups=groups,
+            level=question.level,
+            exact=True,
         )
         values = _unit_mean(found.before, found.before_unit), interval.estimate
     return _drawn(question, interval, values, found)

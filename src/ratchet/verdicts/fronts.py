@@ -9,7 +9,8 @@ import numpy as np
 
 from ratchet.evidence import ArmData, Evidence
 from ratchet.records import Check, Verdict
-from ratchet.verdicts.deciding import ALPHA, decide
+from ratchet.verdicts.deciding import ALPHA, decide_among
+from ratchet.verdicts.looks import Judged
 from ratchet.verdicts.pairs import arm_of
 from ratchet.verdicts.values import NoValuesError, values_of
 
@@ -40,14 +41,15 @@ def compare_all(
 ) -> tuple[Verdict, ...]:
     """A verdict on every other arm against the baseline, each at `alpha` by itself.
 
-    The more candidates are tried, the likelier one ships by luck; the verdicts say so.
+    The more candidates are tried, the likelier one ships by luck: where there are several, each verdict says whether
+    its ship stands among all of them (Holm), and `inputs["candidates"]` has the p-values.
     """
     chosen = baseline or _baseline(evidence)
     arm_of(evidence, chosen)
     candidates = [name for name in evidence.arms if name != chosen]
+    known: dict[str, Judged] = {}
     return tuple(
-        decide(evidence, baseline=chosen, candidate=name, checks=checks, alpha=alpha, seed=seed)
-        for name in candidates
+        decide_among(known, evidence, chosen, name, checks, alpha=alpha, seed=seed) for name in candidates
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ratchet.evidence import ArmData, Floats, Ints
+from ratchet.evidence import SIMILARITY, ArmData, Floats, Ints, is_short, similarity_of
 from ratchet.records import Check
 from ratchet.stats import stability
 from ratchet.verdicts.pairs import Pair
@@ -31,7 +31,7 @@ def sides_by_example(check: Check, pair: Pair) -> Sides:
         return _passes(check, pair)
     if check.measure in _SPREADS:
         return _spread(check, pair)
-    return _agreement(check, pair)
+    return _similarity(check, pair) if check.measure == "similarity" else _agreement(check, pair)
 
 
 def _codes(found: Sides) -> tuple[Ints, Ints, Ints]:
@@ -88,23 +88,48 @@ def _made(found: Sides, before: Floats, after: Floats, units: Ints, note: str) -
     )
 
 
-def _agreement(check: Check, pair: Pair) -> Sides:
-    if check.measure == "agreement" and len(pair.before) != len(pair.after):
+def _similarity(check: Check, pair: Pair) -> Sides:
+    """How alike the answers to each example are, by edit distance; a repeat that failed is like nothing."""
+    if check.metric != "stability":
         raise NoValuesError(
-            "the arms have other numbers of repeats; agreement falls with that number, so it can't be compared"
+            f"similarity is of the answers, not of {check.metric}: ask for the metric stability, measure similarity"
         )
     values: list[Floats] = []
     for arm, rows, units in (
         (pair.baseline, pair.before, pair.before_unit),
         (pair.candidate, pair.after, pair.after_unit),
     ):
-        counts = np.unique(units, return_counts=True)[1]
-        if int(counts.max()) < 2:
-            raise NoValuesError(
-                f"{arm.name} has one answer an example; stability needs repeats: 2 or more, better 5"
-            )
-        answers = _answers(check, arm)
-        values.append(_by_example(check, [answers[row] for row in rows.tolist()], units))
+        _check_repeated(arm, units)
+        _, codes = np.unique(units, return_inverse=True)
+        alike = _alike(arm)[rows]
+        values.append(np.bincount(codes, weights=np.nan_to_num(alike)) / np.bincount(codes))
+    return _by_unit(pair, values)
+
+
+def _alike(arm: ArmData) -> Floats:
+    column = arm.columns.get(SIMILARITY)
+    if column is not None:
+        return column.values
+    if not arm.answers:
+        raise NoValuesError(f"the answers of {arm.name} were not kept, which similarity needs")
+    if not all(is_short(answer) for answer in arm.answers):
+        raise NoValuesError(
+            f"the answers of {arm.name} are long and were kept as hashes; similarity of them is measured where the check "
+            "stands in the task before its runs are compared"
+        )
+    lost = (arm.failed | arm.unparsable).tolist()
+    answers = [None if gone else answer for answer, gone in zip(arm.answers, lost, strict=True)]
+    return similarity_of(answers, arm.example)
+
+
+def _check_repeated(arm: ArmData, units: Ints) -> None:
+    if int(np.unique(units, return_counts=True)[1].max()) < 2:
+        raise NoValuesError(
+            f"{arm.name} has one answer an example; stability needs repeats: 2 or more, better 5"
+        )
+
+
+def _by_unit(pair: Pair, values: list[Floats]) -> Sides:
     units = np.unique(pair.before_unit)
     return Sides(
         before=values[0],
@@ -115,6 +140,22 @@ def _agreement(check: Check, pair: Pair) -> Sides:
         aligned=True,
         repeats=False,
     )
+
+
+def _agreement(check: Check, pair: Pair) -> Sides:
+    if check.measure == "agreement" and len(pair.before) != len(pair.after):
+        raise NoValuesError(
+            "the arms have other numbers of repeats; agreement falls with that number, so it can't be compared"
+        )
+    values: list[Floats] = []
+    for arm, rows, units in (
+        (pair.baseline, pair.before, pair.before_unit),
+        (pair.candidate, pair.after, pair.after_unit),
+    ):
+        _check_repeated(arm, units)
+        answers = _answers(check, arm)
+        values.append(_by_example(check, [answers[row] for row in rows.tolist()], units))
+    return _by_unit(pair, values)
 
 
 def _by_example(check: Check, answers: list[object], units: Ints) -> Floats:

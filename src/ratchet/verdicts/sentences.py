@@ -85,7 +85,8 @@ def moved(result: CheckResult) -> str:
     check, unit = result.check, result.unit
     if result.estimate is None:
         return "is undetermined: failed answers count as never arriving"
-    level = f"{100 * (result.level or 0):g} % interval"
+    always = "anytime-valid " if "confidence sequence" in result.method else ""
+    level = f"{always}{100 * (result.level or 0):g} % interval"
     if check.rule in ("at_most", "at_least"):
         ends = f"{number(result.low, unit, '-∞')} to {number(result.high, unit, '∞')}"
         return f"is {number(result.estimate, unit)}, {level} {ends}"

@@ -9,6 +9,7 @@ import numpy as np
 from ratchet.evidence import Bools, Evidence
 from ratchet.records import Check, CheckResult
 from ratchet.stats.multiplicity import benjamini_hochberg
+from ratchet.verdicts.anytime import Look, estimate_at
 from ratchet.verdicts.decisions import finite, unit_of
 from ratchet.verdicts.estimates import Estimate, Question, estimate
 from ratchet.verdicts.pairs import Pair, within
@@ -22,7 +23,13 @@ _MEASURES = ("mean", "rate", "ratio", "accuracy")
 
 
 def slices_of(
-    evidence: Evidence, pair: Pair, checks: Sequence[Check], *, alpha: float, seed: int
+    evidence: Evidence,
+    pair: Pair,
+    checks: Sequence[Check],
+    *,
+    alpha: float,
+    seed: int,
+    look: Look | None = None,
 ) -> tuple[CheckResult, ...]:
     """Each check's difference within each slice of 20 or more examples, as reports; `p` is corrected (BH).
 
@@ -42,7 +49,8 @@ def slices_of(
         part = within(pair, chosen)
         for check in asked:
             try:
-                made = estimate(Question(check=check, alpha=alpha, seed=seed), part)
+                question = Question(check=check, alpha=alpha, seed=seed)
+                made = estimate(question, part) if look is None else estimate_at(question, part, look)
             except NoValuesError:
                 continue
             found.append((check, where, made, part))

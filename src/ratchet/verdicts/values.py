@@ -19,6 +19,7 @@ REPEAT_MEASURES = (
     "agreement",
     "stability",
     "flip_rate",
+    "similarity",
     "pass_at_k",
     "pass_hat_k",
     "worst",

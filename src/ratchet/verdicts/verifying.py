@@ -11,6 +11,7 @@ from ratchet import codec
 from ratchet.errors import PlanError, RatchetError
 from ratchet.evidence import Evidence, read
 from ratchet.records import Check, Json, Verdict
+from ratchet.verdicts.costing import costed
 from ratchet.verdicts.deciding import decide, decide_aa
 
 TOLERANCE = 1e-9
@@ -57,7 +58,7 @@ def _again(evidence: Evidence, written: Verdict) -> Verdict:
         return decide_aa(evidence, baseline=baseline, candidate=candidate, alpha=alpha, seed=seed)
     # the added error guard is found again by `decide`
     checks: list[Check] = [r.check for r in written.results if not r.check.settings.get("added")]
-    return decide(
+    again = decide(
         evidence,
         baseline=baseline,
         candidate=candidate,
@@ -65,6 +66,7 @@ def _again(evidence: Evidence, written: Verdict) -> Verdict:
         alpha=alpha,
         seed=seed,
     )
+    return costed(again, evidence) if written.cost_case else again
 
 
 def _number(value: Json, otherwise: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ratchet.testing.migrations.claims import BOUND_LEVEL, Claim, claims_of
 from ratchet.testing.migrations.public import PublicCheck
 from ratchet.testing.migrations.records import Counts, Migration
+from ratchet.testing.migrations.stopping import Stops, stop_claims
 
 _KINDS = {
     "binary": "Pass and fail",
@@ -33,6 +34,13 @@ repeats, ties, failed calls, skewed cost and heavy-tailed latency are drawn, jud
 - A claim breaks when the exact one-sided {level:.1%} bound of what was counted excludes it. `make validity` then fails.
 """
 
+_STOPS = """## Stopping when decided
+
+Runs with `--stop-when-decided`, looked at 39 times between 40 and 800 examples by the function behind `ratchet run` and
+`ratchet compare`. Claimed at any of the looks: at most 5 % false ships and 5 % false holds, with equal arms at most 5 %
+of both together, and that the 90 % interval of the verdict, at whatever look it ended, covers the truth.
+"""
+
 _OUTRO = """## What the settings draw
 
 Pass/fail: the shares that only one arm passes add up to the discordant share; groups and examples with repeats have
@@ -55,13 +63,13 @@ margin is the smallest that their number can show without any error, as the verd
 def page(
     counts: Sequence[Counts],
     looks: Sequence[Claim],
+    stops: Sequence[Stops],
     public: Sequence[PublicCheck],
     command: str,
 ) -> str:
-    """The page in Markdown; `public` is the same by the public way."""
+    """The page in Markdown; `stops` are runs that stop when decided, `public` is the same by the public way."""
     parts = [_INTRO.format(command=command, level=BOUND_LEVEL)]
-    broken = [claim for claim in all_claims(counts, looks) if not claim.holds]
-    parts.append(_summary(counts, looks, broken))
+    parts.append(_summary(counts, all_claims(counts, looks, stops)))
     refused = [each for each in counts if each.setting.claims == "refuses"]
     for kind, title in _KINDS.items():
         some = [each for each in counts if each.setting.kind == kind and each not in refused]
@@ -70,14 +78,36 @@ def page(
     if refused:
         parts.append(f"## Refused\n\nNever a ship, whatever the numbers say.\n\n{table(refused)}\n")
     parts.append(_looks(looks))
+    parts.append("\n".join([_STOPS, *stop_lines(stops)]) + "\n")
     parts.append(_public(public))
     parts.append(_OUTRO.format(icc=Migration(name="").icc, own=Migration(name="").own))
     return "\n".join(parts)
 
 
-def all_claims(counts: Sequence[Counts], looks: Sequence[Claim]) -> list[Claim]:
+def all_claims(counts: Sequence[Counts], looks: Sequence[Claim], stops: Sequence[Stops]) -> list[Claim]:
     """Every claim of these measurements."""
-    return [*(claim for each in counts for claim in claims_of(each)), *looks]
+    return [*(claim for each in counts for claim in claims_of(each)), *looks, *stop_claims(stops)]
+
+
+def stop_lines(stops: Sequence[Stops]) -> Iterator[str]:
+    """A table, one line a setting."""
+    yield "| setting | runs | ship | hold | futility | covered | examples judged | method |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for each in stops:
+        setting, n = each.setting, each.runs
+        ship, hold = f"{each.ships / n:.1%}", f"{each.holds / n:.1%}"
+        broken = " (breaks)" if any(not claim.holds for claim in stop_claims([each])) else ""
+        cells = (
+            setting.name,
+            f"{n:,}",
+            f"**{ship}**" if setting.ship_is_false else ship,
+            f"**{hold}**" if setting.hold_is_false else hold,
+            f"{each.futile / n:.1%}",
+            f"{each.covered / n:.1%}",
+            f"{each.examples / n:.0f} of {setting.n}",
+            each.method + broken,
+        )
+        yield f"| {' | '.join(cells)} |"
 
 
 def table(counts: Sequence[Counts]) -> str:
@@ -112,8 +142,8 @@ def _points(share: float) -> str:
     return f"{100 * share:+.4g} %" if share else "0"
 
 
-def _summary(counts: Sequence[Counts], looks: Sequence[Claim], broken: Sequence[Claim]) -> str:
-    claims = all_claims(counts, looks)
+def _summary(counts: Sequence[Counts], claims: Sequence[Claim]) -> str:
+    broken = [claim for claim in claims if not claim.holds]
     total = sum(each.migrations for each in counts)
     lines = [f"{total:,} migrations in {len(counts)} settings, {len(claims)} claims: {len(broken)} broken."]
     lines += [f"- Broken: {claim}" for claim in broken]

@@ -78,7 +78,8 @@ def _by_store(setting: Migration, seeds: range, folder: Path) -> Iterator[str]:
             run = Run(id=f"run-{seed}", task=task, arms=dict.fromkeys(evidence.arms, Variant(model="simulated/m")), baseline="baseline")  # fmt: skip
             _save(store, run, evidence)
             direct = decide(evidence, checks=rules, seed=seed)
-            yield from _differences(setting, seed, direct, compare(run.id, store=store, seed=seed))
+            public = compare(run.id, store=store, seed=seed).replace(cost_case={})
+            yield from _differences(setting, seed, direct, public)
 
 
 def _dataset(setting: Migration, folder: Path) -> Dataset:

@@ -37,6 +37,9 @@ def _rules() -> Iterator[Migration]:
     yield Migration(name="better, 6 points better, n 300", n=300, rule="better", margin=0.0, difference=0.06)
     yield Migration(name="at least 90 %, at 90 %, n 100", n=100, rule="at_least", rate=0.85, difference=0.05, margin=0.9)  # fmt: skip
     yield Migration(name="at least 90 %, at 90 %, n 1000", n=1000, rule="at_least", rate=0.85, difference=0.05, margin=0.9)  # fmt: skip
+    yield Migration(name="at least 90 %, at 90 %, n 200", n=200, rule="at_least", rate=0.85, difference=0.05, margin=0.9)  # fmt: skip
+    for n in (30, 100):
+        yield Migration(name=f"at least 90 %, at 90 %, 5 repeats, n {n}", n=n, repeats=5, rule="at_least", rate=0.85, difference=0.05, margin=0.9)  # fmt: skip
     yield Migration(name="three guards, all on the margin, n 300", difference=-0.05, checks=3)
     yield Migration(name="any of three primaries, all equal, n 300", rule="better", margin=0.0, checks=3, any_wins=True, discordant=0.2)  # fmt: skip
     yield Migration(name="errors 1 % and 1.5 %, on the margin, n 500", n=500, difference=-0.05, error_rates=(0.01, 0.015))  # fmt: skip
@@ -48,6 +51,8 @@ def _nested() -> Iterator[Migration]:
         yield Migration(
             name=f"pass/fail, 5 repeats, n {n}", n=n, repeats=5, difference=-margin, margin=margin
         )
+    for n, margin in ((80, 0.05), (150, 0.03)):
+        yield Migration(name=f"pass/fail, 2 repeats, every flip a loss, n {n}", n=n, repeats=2, own=0.9, difference=-margin, margin=margin, discordant=margin)  # fmt: skip
     for groups, unequal in ((12, False), (20, True), (40, False), (60, True)):
         n = 10 * groups
         label = "unequal groups" if unequal else "groups"
