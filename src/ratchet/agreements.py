@@ -80,8 +80,13 @@ def mean_of(values: Sequence[float], groups: Sequence[Hashable]) -> Estimate:
     return to_estimate(t_interval(np.array(values), groups=list(groups), level=LEVEL))
 
 
-def compare(pairs: Sequence[tuple[ScoreValue, ScoreValue]], units: Sequence[Hashable]) -> ArmAgreement:
-    """Agreement of the second of each pair (the judge) with the first (people); `units` are bootstrapped as wholes."""
+def compare(
+    pairs: Sequence[tuple[ScoreValue, ScoreValue]], units: Sequence[Hashable], *, with_bias: bool = True
+) -> ArmAgreement:
+    """Agreement of the second of each pair (the judge) with the first (people); `units` are bootstrapped as wholes.
+
+    Without the bias, nothing of scipy is loaded.
+    """
     numbers = [(number_of(a), number_of(b)) for a, b in pairs]
     numeric = [(a, b) for a, b in numbers if a is not None and b is not None]
     is_scale = len(numeric) == len(pairs) and any(not isinstance(v, bool) for pair in pairs for v in pair)
@@ -112,7 +117,9 @@ def compare(pairs: Sequence[tuple[ScoreValue, ScoreValue]], units: Sequence[Hash
         raw=to_estimate(found.raw),
         kappa=to_estimate(found.kappa) if found.kappa else None,
         ac1=to_estimate(found.ac1),
-        bias=mean_of([b - a for a, b in numeric], units) if len(numeric) == len(pairs) else None,
+        bias=mean_of([b - a for a, b in numeric], units)
+        if with_bias and len(numeric) == len(pairs)
+        else None,
         by_label=tuple(by_label),
         confusion=confusion,
     )

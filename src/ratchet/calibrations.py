@@ -130,7 +130,7 @@ def calibrate(
     judged, labels, by = _scores(run, store, score, rows)
     labelled = [trace for trace in labels if trace in judged]
     items = [
-        _Item(rows[trace], judged[trace], labels[trace], _decided([s.value for s in labels[trace]]))
+        _Item(rows[trace], judged[trace], labels[trace], decided_of([s.value for s in labels[trace]]))
         for trace in sorted(labelled, key=lambda t: (rows[t].example_id or "", rows[t].arm or ""))
         if judged[trace].value is not None
     ]
@@ -193,7 +193,8 @@ def _scores(
     return judged.get(newest[1], {}), human, newest[1]
 
 
-def _decided(values: Sequence[ScoreValue]) -> ScoreValue:
+def decided_of(values: Sequence[ScoreValue]) -> ScoreValue:
+    """What most people say, for numbers their mean; None where they are evenly split."""
     given = [value for value in values if value is not None]
     if given and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given):
         return float(np.mean([float(v) for v in given if isinstance(v, (int, float))]))

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import csv
 import json
-import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from ratchet import codec, datasets, scores
 from ratchet.errors import CodecError, ConfigError, DatasetError, PlanError, UnknownNameError, did_you_mean
+from ratchet.labels.draws import choose
 from ratchet.ports import Store
 from ratchet.records import Example, Json, Run, Score, Scorer, ScoreValue
 
@@ -169,23 +169,7 @@ def draw(
     Raises:
         PlanError: The run has no such examples.
     """
-    rng = random.Random(seed)
-    answers = _answers(run, store)
-    strata = _strata(run, answers, stratify) if stratify else {}
-    frame = sorted(answers)
-    rng.shuffle(frame)
-    if stratify:
-        frame.sort(key=lambda example: strata.get(example, ""))
-    if not frame:
-        raise PlanError(f"run {run.id} has no answer to label; `ratchet show` says what failed")
-    count = min(n, len(frame))
-    start = rng.random()
-    chosen = [frame[int((start + i) * len(frame) / count)] for i in range(count)]
-    traces: list[str] = []
-    for example in chosen:
-        repeat = rng.choice(sorted(answers[example]))
-        traces += answers[example][repeat].values()
-    rng.shuffle(traces)
+    chosen = choose(run, store, n=n, seed=seed, stratify=stratify)
     found = [s for s in store.scores(run.id, name=score) if s.source == "judge"]
     sample = Sample(
         run_id=run.id,
@@ -193,46 +177,19 @@ def draw(
         judge=max(found, key=lambda s: s.created_at).by if found else "",
         labels=labels_for(run, score, (s.value for s in found)),
         items={},
-        examples=count,
-        frame=len(frame),
-        probability=count / len(frame),
+        examples=chosen.examples,
+        frame=chosen.frame,
+        probability=chosen.probability,
         seed=seed,
         stratify=stratify,
     )
-    mark = codec.content_id([run.id, score, seed, n, stratify, traces])[:8]
-    sample = replace(sample, items={f"{mark}-{i:03d}": trace for i, trace in enumerate(traces, 1)})
+    mark = codec.content_id([run.id, score, seed, n, stratify, chosen.traces])[:8]
+    sample = replace(sample, items={f"{mark}-{i:03d}": trace for i, trace in enumerate(chosen.traces, 1)})
     sample_id = codec.content_id(sample)
     store.put_content("label_sample", sample_id, codec.encode(sample))
     ref = f"samples/{mark}"
     store.move_ref(ref, sample_id, expected=store.ref(ref), by="ratchet")
     return sample_id, sample
-
-
-def _answers(run: Run, store: Store) -> dict[str, dict[int, dict[str, str]]]:
-    """Example to repeat to arm to the trace that answered."""
-    found: dict[str, dict[int, dict[str, str]]] = {}
-    for row in store.rows(run.id):
-        if (
-            row.arm in run.arms
-            and row.example_id is not None
-            and row.error_kind is None
-            and not row.unparsable
-        ):
-            found.setdefault(row.example_id, {}).setdefault(row.repeat, {})[row.arm or ""] = row.id
-    return found
-
-
-def _strata(run: Run, answers: Mapping[str, Any], stratify: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    known: set[str] = {"group"}
-    for example in datasets.examples(run.task.dataset):
-        known |= set(example.metadata)
-        if example.id in answers:
-            value = example.group if stratify == "group" else example.metadata.get(stratify)
-            found[example.id] = "" if value is None else str(value)
-    if stratify not in known:
-        raise UnknownNameError("metadata to stratify by", stratify, sorted(known))
-    return found
 
 
 def write(path: Path, sample: Sample, run: Run, store: Store) -> None:
@@ -263,7 +220,7 @@ def write(path: Path, sample: Sample, run: Run, store: Store) -> None:
                 "note": "",
             }
             if writer is not None:
-                writer.writerow([_cell(value) for value in row.values()])
+                writer.writerow([as_cell(value) for value in row.values()])
             else:
                 file.write(codec.dumps({**row, "labels": sample.labels.describe()}).decode() + "\n")
 
@@ -280,7 +237,8 @@ def _examples(run: Run, store: Store, sample: Sample) -> dict[str, Example]:
     return {e.id: e for e in datasets.examples(run.task.dataset) if e.id in wanted}
 
 
-def _cell(value: Json) -> str:
+def as_cell(value: Json) -> str:
+    """The value as a CSV cell that no spreadsheet takes for a formula."""
     text = "" if value is None else value if isinstance(value, str) else codec.dumps(value).decode()
     # a spreadsheet would run an answer that begins so as a formula
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
@@ -303,13 +261,13 @@ def read(path: Path, store: Store) -> tuple[str, Sample, list[tuple[str, ScoreVa
     for line, item, label, note in rows:
         try:
             if item in seen:
-                raise _bad(
+                raise bad_cell(
                     path, line, "item", item, f"is on line {seen[item]} already; expected each item once"
                 )
             if sample is None:
                 sample_id, sample = _sample_of(item, store, path, line)
             if item not in sample.items:
-                raise _bad(
+                raise bad_cell(
                     path, line, "item", item, "is not of this sample; expected the names as they were written"
                 )
             seen[item] = line
@@ -317,18 +275,19 @@ def read(path: Path, store: Store) -> tuple[str, Sample, list[tuple[str, ScoreVa
                 try:
                     value = sample.labels.read(label)
                 except ValueError as error:
-                    raise _bad(path, line, "label", label, f"{error}") from None
+                    raise bad_cell(path, line, "label", label, f"{error}") from None
                 found.append((sample.items[item], value, codec.clean_text(note.strip())))
         except DatasetError as problem:
             problems.append(problem)
     if problems:
-        raise _all_of(problems)
+        raise all_problems(problems)
     if sample is None:
         raise DatasetError("the sheet has no rows; expected those that were written", file=path)
     return sample_id, sample, found
 
 
-def _all_of(problems: list[DatasetError]) -> DatasetError:
+def all_problems(problems: Sequence[DatasetError]) -> DatasetError:
+    """One error that tells the first ten."""
     first, *rest = problems
     lines = [first.message, *(f"  {problem}" for problem in rest[: _MAX_TOLD - 1])]
     if len(problems) > _MAX_TOLD:
@@ -338,7 +297,8 @@ def _all_of(problems: list[DatasetError]) -> DatasetError:
     )
 
 
-def _bad(path: Path, line: int, column: str, value: str, message: str) -> DatasetError:
+def bad_cell(path: Path, line: int | None, column: str, value: str, message: str) -> DatasetError:
+    """What stood there, and what was expected."""
     shown = repr(value if len(value) <= 60 else f"{value[:57]}...")
     return DatasetError(f"{shown}: {message}", file=path, line=line, column=column, value=value)
 
@@ -347,7 +307,7 @@ def _sample_of(item: str, store: Store, path: Path, line: int) -> tuple[str, Sam
     sample_id = store.ref(f"samples/{item.partition('-')[0]}")
     data = store.content(sample_id) if sample_id else None
     if sample_id is None or data is None:
-        raise _bad(
+        raise bad_cell(
             path, line, "item", item, "no sample of this store has it; is --store the one it was drawn from?"
         )
     return sample_id, codec.decode(Sample, dict(data))
@@ -374,7 +334,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
             for cells in reader:
                 if any(cells):
                     if len(cells) > len(header):
-                        raise _bad(
+                        raise bad_cell(
                             path, line, "item", cells[0], f"has {len(cells)} cells, expected {len(header)}"
                         )
                     row = dict(zip(header, [*cells, *[""] * len(header)], strict=False))
@@ -418,7 +378,7 @@ def _plain(value: Json, path: Path, line: int, column: str) -> str:
         return value or ""
     if isinstance(value, (bool, int, float)):
         return json.dumps(value)
-    raise _bad(path, line, column, repr(value), "expected text, a number, true or false")
+    raise bad_cell(path, line, column, repr(value), "expected text, a number, true or false")
 
 
 def bring_in(path: Path, store: Store, *, by: str) -> Imported:
