@@ -34,6 +34,7 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/pytest tests/web/test_scripts.py
 
 bench: .venv/.dev
 	$(BIN)/python -m bench

@@ -25,6 +25,7 @@ _DIMENSIONS: dict[str, Dimension] = {
     "ttft_s": "latency",
     "latency_s": "latency",
     "tokens_per_s": "latency",
+    "goodput": "latency",
     "stability": "stability",
     "error": "stability",
 }

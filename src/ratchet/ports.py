@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from ratchet.records import Json, Limits, Message, Run, RunState, Score, Span, Trace, Variant
+from ratchet.records import Json, Limits, Message, Run, RunState, Score, Source, Span, Trace, Variant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,6 +296,19 @@ class Look:
     """Which screen or command."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreMaker:
+    """Somebody or something that gave scores of one name."""
+
+    name: str
+    by: str
+    count: int
+    """Scores, those replaced by newer ones included."""
+    newest_trace_id: str
+    newest: int
+    """Grows with every score that is kept."""
+
+
 TraceFilter = Literal["all", "ok", "failed"]
 
 
@@ -378,6 +391,10 @@ class Store(Protocol):
         """The newest score per (trace, against, name, source, by); all of them with `history`."""
         ...
 
+    def score_makers(self, source: Source, *, after: int = 0) -> list[ScoreMaker]:
+        """Who gave scores from this source, by name and newest; with `after`, only since then. Reads every such score."""
+        ...
+
     def ref(self, name: str) -> str | None: ...
 
     def move_ref(self, name: str, new: str | None, *, expected: str | None, by: str = "") -> bool:
@@ -433,12 +450,12 @@ class Store(Protocol):
         ...
 
     def undo_label(
-        self, queue_id: str, person: str, *, now: float, until: float, steps: int = 50
+        self, queue_id: str, person: str, *, now: float, until: float, steps: int = 50, token: str = ""
     ) -> LabelEvent | None:
         """Take back this person's last label or skip; what it was, None without any among their last `steps`.
 
         Scores are only added: what counted before is written again, or None with the reason "undone". The item is
-        leased to the person again, unless another has it by now.
+        leased to the person again, unless another has it by now. The same `token` once more takes nothing else back.
         """
         ...
 

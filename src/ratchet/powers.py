@@ -96,7 +96,15 @@ def _guessed(check: Check, guess: Guess) -> tuple[float, float] | None:
     """The variance at best and at worst; None where nothing can be said before the first answer."""
     if check.rule in ("at_most", "at_least") or check.measure in ("quantile", "macro_f1", "micro_f1"):
         return None
-    share = check.measure in ("rate", "accuracy", "agreement", "stability", "pass_hat_k", "pass_at_k")
+    share = check.measure in (
+        "rate",
+        "accuracy",
+        "agreement",
+        "stability",
+        "similarity",
+        "pass_hat_k",
+        "pass_at_k",
+    )
     unit_scale = share or check.metric in (*FLAGS, "stability") or (check.margin or 0.0) <= 0.2
     if check.metric in FACTS and not check.relative:
         return None

@@ -82,6 +82,8 @@ class TaskSection:
     budget_usd: float | None = None
     budget_tokens: int | None = None
     budget_minutes: float | None = None
+    traffic: str | None = None
+    """How often the product calls the model, as in 2M/month: verdicts then say what the change saves a month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ class Job:
     budget: Budget
     concurrency: int | None
     seed: int
+    traffic: str | None = None
 
 
 def find(start: Path | None = None) -> Path | None:
@@ -203,6 +206,7 @@ def job(
         budget=budget,
         concurrency=section.concurrency,
         seed=section.seed,
+        traffic=section.traffic,
     )
 
 
@@ -356,6 +360,13 @@ def _check_numbers(project: Project, section: TaskSection, at: tuple[str | int, 
         expected = f"{least} or more" if least else "more than 0"
         expected = f"{least} to {most:,}" if most < math.inf else expected
         raise _placed(f"{value:g}, expected {expected}", project.path, project.lines, (*at, name))
+    if section.traffic is not None:
+        from ratchet.costs import traffic  # numpy comes with it
+
+        try:
+            traffic.stated(section.traffic)
+        except ConfigError as error:
+            raise _placed(error.message, project.path, project.lines, (*at, "traffic")) from None
 
 
 def _unknown(project: Project, kind: str, name: str, at: tuple[str | int, ...]) -> ConfigError:

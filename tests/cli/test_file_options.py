@@ -95,7 +95,7 @@ def test_help_loads_neither_numpy_nor_the_store() -> None:
     code = (
         "import sys\nfrom ratchet.cli import cli\n"
         "try: cli.main(['compare', '--help'], standalone_mode=False)\nexcept SystemExit: pass\n"
-        "print('heavy', [m for m in ('numpy', 'ratchet.tabular', 'aiohttp', 'yaml') if m in sys.modules])"
+        "print('heavy', [m for m in ('numpy', 'ratchet.records', 'ratchet.tabular', 'aiohttp', 'yaml') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "heavy []" in found.stdout

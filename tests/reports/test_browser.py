@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,3 +180,23 @@ def test_without_scripts_the_page_still_reads(browser: Browser, report: Path) ->
     assert page.locator("tr[data-row]").count() == html.FIRST_ROWS
     assert not page.locator(".tabs").is_visible()
     assert page.locator(".word").inner_text() == "Hold"
+
+
+def test_a_click_on_what_regressions_share_shows_those_examples(browser: Browser, tmp_path: Path) -> None:
+    found = evidence(N)
+    before, after = (found.arms[name].columns["exact_match"].values for name in ("champion", "challenger"))
+    level = tuple("hard" if b > a else "easy" for b, a in zip(before, after, strict=True))
+    path = tmp_path / "shared.html"
+    path.write_text(html.render(verdict(), replace(found, slices={"level": level})), encoding="utf-8")
+    seen = Seen()
+    page = _open(browser, path, seen)
+    finding = page.locator(".common button", has_text="level: hard")
+    assert "elsewhere 0 of" in page.locator(".common").inner_text()
+    finding.click()
+    page.wait_for_function(
+        f"document.querySelector('output').textContent.startsWith('{level.count('hard')} ')"
+    )
+    assert "show=worse" in page.url
+    assert "slice=level%3Ahard" in page.url
+    assert page.locator("select").input_value() == "level:hard"
+    assert seen.complaints == []

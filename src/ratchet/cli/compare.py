@@ -10,7 +10,16 @@ import click
 
 from ratchet.cli.file_options import FileOptions, are_files, evidence_from_files, with_file_options
 from ratchet.cli.options import echo_json, project_at, run_named, store_for, with_json, with_store
-from ratchet.cli.verdict import check_endings, exit_of, named, show, with_inconclusive, worst_exit, write
+from ratchet.cli.verdict import (
+    check_endings,
+    exit_of,
+    keep,
+    named,
+    show,
+    with_inconclusive,
+    worst_exit,
+    write,
+)
 from ratchet.errors import PairingError, PlanError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -84,7 +93,9 @@ def compare(
     store = store_for(store_at, project_at(project_file, needed=False), must_exist=True)
     try:
         evidence, baseline, candidate = _from_store(store, given, options)
-        return conclude(evidence, options, baseline=baseline, candidate=candidate, as_json=as_json)
+        return conclude(
+            evidence, {**options, "store": store}, baseline=baseline, candidate=candidate, as_json=as_json
+        )
     except PairingError as error:
         click.echo(f"PairingError: {error}", err=True)
         return EXIT_INVALID
@@ -120,7 +131,7 @@ def conclude(
     candidate: str | None,
     as_json: bool,
 ) -> int:
-    """Judge, show and write; the exit status. Several candidates are judged one by one."""
+    """Judge, show, keep and write; the exit status. Several candidates are judged one by one."""
     from ratchet import verdicts
 
     checks = _checks(options["checks"], options.get("lower_is_better", frozenset())) or None
@@ -140,10 +151,13 @@ def conclude(
 
 
 def finish(evidence: Evidence, found: Sequence[Verdict], options: Mapping[str, Any], *, as_json: bool) -> int:
-    """Show and write these verdicts; the worst of their exit statuses."""
+    """Show and write these verdicts, and keep those on answers of the store; the worst of their exit statuses."""
     import time
 
-    found = [verdict.replace(created_at=time.time()) for verdict in found]
+    from ratchet.verdicts.costing import costed
+
+    now = time.time()
+    found = [costed(verdict, evidence).replace(created_at=now) for verdict in found]
     if as_json:
         from ratchet import reports
 
@@ -156,9 +170,13 @@ def finish(evidence: Evidence, found: Sequence[Verdict], options: Mapping[str, A
             show(verdict, evidence)
         if len(found) > 1:
             _show_front(evidence, found)
+    store: Store | None = options.get("store")
+    if store is not None:
+        keep(store, evidence, found)
     for verdict in found:
         paths = [named(path, verdict, len(found)) for path in options["outputs"]]
-        write(verdict, evidence, paths, inconclusive=options["inconclusive"])
+        others = [other for other in found if other is not verdict]
+        write(verdict, evidence, paths, inconclusive=options["inconclusive"], store=store, others=others)
         if options["evidence_file"] is not None:
             from ratchet.evidence import write as write_evidence
 

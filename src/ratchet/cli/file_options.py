@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 import click
 
 from ratchet.errors import ConfigError, did_you_mean
-from ratchet.records import Dimension
 
 if TYPE_CHECKING:
     from ratchet.evidence import Evidence
-    from ratchet.records import Check
+    from ratchet.records import Check, Dimension
     from ratchet.tabular import Spec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -222,6 +221,8 @@ def spec_of(options: FileOptions, *, checks: Sequence[str] = (), root: Path | No
 
 
 def _dimensions(texts: Sequence[str]) -> dict[str, Dimension]:
+    from ratchet.records import Dimension
+
     known = get_args(Dimension)
     made: dict[str, Dimension] = {}
     for text in texts:

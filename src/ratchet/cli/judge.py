@@ -164,7 +164,13 @@ def report(
     try:
         found = _run(store, run)
         score = sheets.judged_score(found, store, scorer)
-        labelled = sorted({s.trace_id for s in store.scores(found.id, name=score) if s.source == "human"})
+        labelled = sorted(
+            {
+                s.trace_id
+                for s in store.scores(found.id, name=score)
+                if s.source == "human" and s.value is not None
+            }
+        )
         if not labelled:
             return _status(store, found, score, as_json=as_json)
         again: Mapping[str, list[ScoreValue]] = {}

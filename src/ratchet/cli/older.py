@@ -38,18 +38,20 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
     from ratchet import llm_validator, runs, summaries
     from ratchet.cli.options import run_named
     from ratchet.cli.run import check_trackers, execute_with_progress, log, report, show_plan
+    from ratchet.cli.verdict import is_report, judge, say_power, worst_exit, write_all
 
     check_trackers(given["trackers"])
     changes = {
         "concurrency": given["concurrency"], "seed": given["seed"], "limit": given["limit"], "sample": given["sample"],
         "retry_failed": given["retry_failed"] or None, "name": given["name"] or None,
-        "use_cache": False if given["no_cache"] else None,
+        "use_cache": False if given["no_cache"] else None, "stop_when_decided": given["stop_when_decided"] or None,
         "resume": run_named(store, given["resume"]) if given["resume"] not in (None, "last") else given["resume"],
     }  # fmt: skip
     options = runs.replace_options(prepared.options, **{k: v for k, v in changes.items() if v is not None})
     place = runs.place(store, root)
     task = prepared.task.replace(repeats=given["repeat"] or prepared.task.repeats)
     planned = runs.plan(task, prepared.arms, options=options, place=place)
+    say_power(planned, given)
     if given["dry_run"]:
         show_plan(planned, options, as_json=as_json)
         _say_notes(prepared)
@@ -57,7 +59,13 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
     run = execute_with_progress(planned, options, place)
     summary = summaries.summarise(run, store)
     words = [word for path in given["config_path"] for word in ("--config-path", str(path))]
-    status = report(run, summary, store, as_json=as_json, max_errors=given["max_errors"], words=words)
+    asked = {**given, "limit": options.limit, "output": None}
+    judged = None if prepared.inference_only else judge(run, store, asked)
+    status = report(
+        run, summary, store, as_json=as_json, max_errors=given["max_errors"], judged=judged, words=words
+    )
+    if judged is not None and is_report(given["output"]):
+        write_all(judged, given["output"], inconclusive=given["inconclusive"], store=store)
     if given["verbose"]:
         _show_wrong(run, store, given["verbose"], as_json=as_json)
     _say_notes(prepared)
@@ -65,7 +73,7 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
     for path in written:
         click.echo(f"{path} written", err=True)
     log(given["trackers"], run, summary, written)
-    return status
+    return status if judged is None else worst_exit([status, judged.exit_code(given["inconclusive"])])
 
 
 def _say_notes(prepared: PreparedRun) -> None:

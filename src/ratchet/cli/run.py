@@ -111,6 +111,11 @@ EXIT_FAILED = 4
     metavar="REVISION",
     help="The baseline as it is at this git revision against the baseline (or --variant) as it is here.",
 )
+@click.option(
+    "--stop-when-decided",
+    is_flag=True,
+    help="Try the examples in an order drawn from the seed, and stop as soon as a verdict stands.",
+)
 @click.option("--force", is_flag=True, help="Run even if so few examples can't decide the task's own checks.")
 @click.option("--name", default="", help="A name for the run.")
 @click.option(
@@ -309,6 +314,8 @@ def _options(given: Mapping[str, Any], baseline: str | None, job: Any) -> Option
         retry_failed=given["retry_failed"],
         name=given["name"],
         baseline=baseline,
+        stop_when_decided=given["stop_when_decided"],
+        traffic=job.traffic if job else None,
     )
 
 
@@ -316,6 +323,10 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
     from ratchet import runs
 
     check_trackers(given["trackers"])
+    if given["aa"] and given["stop_when_decided"]:
+        raise click.UsageError(
+            "--aa looks for noise in all examples, and --stop-when-decided stops early: leave one out"
+        )
     options = order.options
     if options.resume and options.resume != "last":
         from ratchet.cli.options import run_named
@@ -335,7 +346,7 @@ def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as
     log(given["trackers"], run, summary)
     judged = judge(run, store, given)
     if judged is not None and is_report(given["output"]):
-        write_all(judged, given["output"], inconclusive=given["inconclusive"])
+        write_all(judged, given["output"], inconclusive=given["inconclusive"], store=store)
     elif given["output"] is not None:
         from ratchet.cli.export import write
 
@@ -461,6 +472,8 @@ def _warn_skipped(task: Task) -> None:
 
 def show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
     """The plan, on standard output."""
+    from ratchet import plans
+
     if as_json:
         arms = {
             arm.name: {
@@ -476,6 +489,7 @@ def show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
                 "calls": planned.calls,
                 "cost_usd": planned.cost_usd,
                 "arms": arms,
+                "looks": list(plans.looks(planned.examples)) if planned.run.stop_when_decided else [],
             }
         )
         return
@@ -493,4 +507,8 @@ def show_plan(planned: Plan, options: Options, *, as_json: bool) -> None:
     if planned.done:
         click.echo(f"Already done in this run: {len(planned.done):,} answers.")
     scorers = ", ".join(scorer.name for scorer in task.scorers) or "none"
+    if planned.run.stop_when_decided:
+        from ratchet.cli.verdict import looks_ahead
+
+        click.echo(looks_ahead(planned))
     click.echo(f"Scorers: {scorers}. In flight at most: {options.concurrency}. Nothing was called.")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ratchet.evidence import Evidence
     from ratchet.ports import Store
     from ratchet.records import Run, Verdict
+    from ratchet.reports.examples import Detail
+    from ratchet.reports.traits import Observe
     from ratchet.runs import Plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,13 +50,60 @@ def write(
     paths: Sequence[Path],
     *,
     inconclusive: Literal["pass", "fail"] = "fail",
+    store: Store | None = None,
+    others: Sequence[Verdict] = (),
 ) -> None:
-    """Write the verdict to each of these files, in the format of its ending."""
+    """Write the verdict to each of these files, in the format of its ending.
+
+    Args:
+        store: Where the answers are, for pages that show them.
+        others: Verdicts on the other candidates, for pages that show them beside this one.
+    """
     from ratchet import reports
 
+    details, observe = _reading(verdict, evidence, paths, store)
     for path in paths:
-        reports.write(verdict, evidence, path, inconclusive=inconclusive)
+        reports.write(
+            verdict,
+            evidence,
+            path,
+            details=details,
+            observe=observe,
+            others=others,
+            inconclusive=inconclusive,
+        )
         click.echo(f"{path} written", err=True)
+
+
+def _reading(
+    verdict: Verdict, evidence: Evidence, paths: Sequence[Path], store: Store | None
+) -> tuple[Callable[[int], Detail | None] | None, Observe | None]:
+    """How a page reads its examples; nothing where no page is written, or the answers are not in the store."""
+    from ratchet import reports
+
+    if store is None or not any(reports.format_of(path) == "html" for path in paths):
+        return None, None
+    from ratchet.reports import reading
+
+    sources = reading.sources_of(store, verdict, evidence)
+    if len(sources) < 2:
+        return None, None
+    reader = reading.Reader(store, sources, evidence.examples)
+    return reader.detail, reader.observed
+
+
+def keep(store: Store, evidence: Evidence, verdicts: Sequence[Verdict]) -> None:
+    """Keep these verdicts in the store, with what the page shows of them; one that can't be kept is said."""
+    from ratchet.errors import StoreError
+    from ratchet.web import verdict_pages
+
+    for verdict in verdicts:
+        others = [other for other in verdicts if other is not verdict]
+        try:
+            verdict_pages.keep(store, verdict, evidence, others=others)
+        except (StoreError, OSError) as error:
+            click.echo(f"Note: the verdict was not kept for `ratchet view`: {error}", err=True)
+            return
 
 
 def show(verdict: Verdict, evidence: Evidence) -> None:
@@ -84,7 +133,7 @@ def say_power(planned: Plan, given: Mapping[str, Any]) -> None:
         return
     from ratchet import powers
 
-    partial = any(given[name] for name in ("limit", "sample", "aa", "dry_run"))
+    partial = any(given[name] for name in ("limit", "sample", "aa", "dry_run", "config_path"))
     for sentence in powers.refuse_or_warn(
         planned.run.task,
         planned.examples,
@@ -93,6 +142,29 @@ def say_power(planned: Plan, given: Mapping[str, Any]) -> None:
         only_warn=partial,
     ):
         click.echo(f"Note: {sentence}", err=True)
+
+
+def looks_ahead(planned: Plan) -> str:
+    """When a run that stops when decided is looked at, and what that costs in width."""
+    from ratchet import plans
+    from ratchet.verdicts import anytime, sentences
+
+    looks = plans.looks(planned.examples)
+    if len(looks) < 2:
+        return f"Stops when decided: {planned.examples:,} examples are too few to look at before the end."
+    text = (
+        f"Stops when decided: after {', '.join(f'{n:,}' for n in looks)} examples, in an order drawn from seed "
+        f"{planned.run.seed}. Intervals hold at every look; at the end they are up to {anytime.end_width(0.05):.1f} times as "
+        "wide as without looks."
+    )
+    late = [
+        sentences.title(check)
+        for check in planned.run.task.checks
+        if check.role != "report" and not anytime.has_method(check)
+    ]
+    if late:
+        text += f" {', '.join(late)} can be judged at the end alone: before it, only a hold or futility stops this run."
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +198,7 @@ def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
 
     from ratchet import verdicts
     from ratchet.evidence import from_runs
+    from ratchet.verdicts.costing import costed
 
     try:
         evidence = from_runs(store, run)
@@ -138,7 +211,8 @@ def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
         click.echo(f"No verdict: {error}", err=True)
         return None
     now = time.time()
-    dated = tuple(verdict.replace(created_at=now) for verdict in found)
+    dated = tuple(costed(verdict, evidence).replace(created_at=now) for verdict in found)
+    keep(store, evidence, dated)
     decides = dated[0].outcome in ("hold", "invalid") if given.get("aa") else bool(run.task.checks)
     return Judged(evidence, dated, decides, partial=given.get("limit") is not None)
 
@@ -150,12 +224,18 @@ def show_all(judged: Judged) -> None:
         show(verdict, judged.evidence)
 
 
-def write_all(judged: Judged, path: Path, *, inconclusive: Literal["pass", "fail"] = "fail") -> None:
+def write_all(
+    judged: Judged,
+    path: Path,
+    *,
+    inconclusive: Literal["pass", "fail"] = "fail",
+    store: Store | None = None,
+) -> None:
     """Every verdict to its own file: the path, with the candidate's name in it where there are several."""
     for verdict in judged.verdicts:
-        write(
-            verdict, judged.evidence, [named(path, verdict, len(judged.verdicts))], inconclusive=inconclusive
-        )
+        others = [other for other in judged.verdicts if other is not verdict]
+        paths = [named(path, verdict, len(judged.verdicts))]
+        write(verdict, judged.evidence, paths, inconclusive=inconclusive, store=store, others=others)
 
 
 def named(path: Path, verdict: Verdict, count: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ratchet.evidence import Evidence
     from ratchet.records import Json, Verdict
     from ratchet.reports.examples import Detail
+    from ratchet.reports.traits import Observe
 
 FORMATS = ("json", "md", "html", "junit.xml", "csv")
 VERSION = 1
@@ -25,12 +26,17 @@ def write(
     path: str | Path,
     *,
     details: Callable[[int], Detail | None] | None = None,
+    observe: Observe | None = None,
+    others: Sequence[Verdict] = (),
     inconclusive: Literal["pass", "fail"] = "fail",
 ) -> None:
     """Write the verdict in the format that the path's ending names: json, md, html, junit.xml or csv.
 
     Args:
         details: What the HTML report shows of one example, by its index in `evidence.examples`.
+        observe: What the texts of one example say, by its index: the HTML report looks there for what regressions
+            have in common.
+        others: Verdicts on further candidates against the same baseline, which the HTML report shows beside this one.
         inconclusive: Whether an open check fails its JUnit test case.
 
     Raises:
@@ -41,7 +47,7 @@ def write(
     if kind == "html":
         from ratchet.reports import html
 
-        text = html.render(verdict, evidence, details=details)
+        text = html.render(verdict, evidence, details=details, observe=observe, others=others)
     elif kind == "md":
         from ratchet.reports import markdown
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ratchet.evidence import ArmData, Evidence
-from ratchet.records import Json, Verdict
+from ratchet.records import Json, Score, Trace, Verdict
 from ratchet.reports import numbers, views
 from ratchet.stats import multiplicity, paired
 
@@ -34,6 +34,10 @@ class Detail:
     """By arm, then by score."""
     errors: Mapping[str, str] = field(default_factory=dict[str, str])
     """By arm: why there is no answer."""
+    traces: Mapping[str, Sequence[Trace]] = field(default_factory=dict[str, Sequence[Trace]])
+    """By arm, one a repeat, where the store has them: cost, time and steps."""
+    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict[str, Sequence[Score]])
+    """By trace id: of code, judges, people and users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

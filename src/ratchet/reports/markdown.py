@@ -39,6 +39,7 @@ def render(verdict: Verdict, evidence: Evidence | None = None) -> str:
         _checks(shown),
         "\n".join(f"- To decide: {escape(text)}." for text in views.decisions(verdict, evidence)),
         "\n".join(f"- {escape(text)}." for text in views.reasons(verdict, evidence)),
+        "\n".join(f"- Cost: {escape(text)}" for text in views.cost_lines(verdict)),
         "\n".join(f"- Warning: {escape(text.rstrip('.'))}." for text in verdict.warnings),
     ]
     found = None if evidence is None else examples.pair(verdict, evidence)

@@ -57,6 +57,7 @@ def _notes(
         and item.result.reason.rstrip(".") not in said
     ]  # fmt: skip
     notes += [f"{text}." for text in views.reasons(verdict, evidence)]
+    notes += [f"Cost: {text}" for text in views.cost_lines(verdict)]
     notes += [f"Warning: {text.rstrip('.')}." for text in verdict.warnings]
     for note in notes:
         yield from texts.wrap(texts.safe(note), width)

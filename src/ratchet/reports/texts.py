@@ -14,9 +14,16 @@ from markupsafe import Markup, escape
 # emoji use, tags, and lone surrogates: what a reader can't see but a program or a copied text keeps.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufdd0-\ufdef\ufff0-\ufffb\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff\ud800-\udfff]"
 )
+# more marks on one letter than any script needs: they pile up over the lines around
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f"
+_ODD = re.compile(f"(?:{_HIDDEN.pattern})+|[{_MARKS}]{{6,}}")
+_MOST_MARKS = 4
+_MOST_TOLD = 16
+"""Hidden characters in a row that are told one by one."""
+_TAGS = range(0xE0020, 0xE007F)
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
@@ -31,18 +38,38 @@ def safe(text: str) -> str:
 
 
 def inert(text: str) -> Markup:
-    """HTML of this text, escaped, with hidden characters as `<span class="hidden-char">U+202E</span>`."""
+    """HTML of this text, escaped, with hidden characters as `<span class="hidden-char">U+202E</span>`.
+
+    Of a long row of them only the first are told, then how many follow; a row of tag characters is told as the ASCII
+    text that it smuggles; of marks piled on one letter a few are kept.
+    """
     # escaping neither makes nor removes hidden characters
-    return Markup(_HIDDEN.sub(_shown, str(escape(text.replace("\r\n", "\n")))))
-
-
-def _shown(found: re.Match[str]) -> str:
-    return f'<span class="hidden-char">U+{ord(found.group()):04X}</span>'
+    return Markup(_ODD.sub(_as_html, str(escape(text.replace("\r\n", "\n")))))
 
 
 def visible(text: str) -> str:
-    """Plain text with hidden characters as `[U+202E]`; newlines and tabs stay."""
-    return _HIDDEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", text)
+    """Plain text with hidden characters as `[U+202E]`, told as by `inert`; newlines and tabs stay."""
+    return _ODD.sub(_as_plain, text)
+
+
+def _as_html(found: re.Match[str]) -> str:
+    kept, told = _told(found.group())
+    return kept + "".join(f'<span class="hidden-char">{escape(one)}</span>' for one in told)
+
+
+def _as_plain(found: re.Match[str]) -> str:
+    kept, told = _told(found.group())
+    return kept + "".join(f"[{one}]" for one in told)
+
+
+def _told(row: str) -> tuple[str, list[str]]:
+    """What may stay of this row, and what is said of the rest."""
+    if not _HIDDEN.match(row):
+        return row[:_MOST_MARKS], [f"{len(row) - _MOST_MARKS:,} more marks"]
+    if len(row) > 1 and all(ord(c) in _TAGS for c in row):
+        return "", [f"tags: {''.join(chr(ord(c) - 0xE0000) for c in row)}"]
+    told = [f"U+{ord(c):04X}" for c in row[:_MOST_TOLD]]
+    return "", [*told, f"{len(row) - _MOST_TOLD:,} more hidden"] if len(row) > _MOST_TOLD else told
 
 
 def as_text(value: Any) -> str:

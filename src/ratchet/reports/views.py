@@ -185,7 +185,8 @@ def tone(result: CheckResult) -> Tone:
 def level_text(found: Sequence[CheckResult]) -> str:
     """`90 % interval`, from the results that have one."""
     levels = sorted({round(100 * r.level, 1) for r in found if r.level is not None})
-    return f"{' and '.join(f'{level:g}' for level in levels)} % interval" if levels else "interval"
+    always = "anytime-valid " if any("confidence sequence" in r.method for r in found) else ""
+    return f"{always}{' and '.join(f'{level:g}' for level in levels)} % interval" if levels else "interval"
 
 
 def describe(item: Line) -> str:
@@ -237,6 +238,20 @@ def explanation(verdict: Verdict, evidence: Evidence | None = None) -> str:
     return f"{text}{': ' if found else ''}{found}.{wanted}"
 
 
+def surety(verdict: Verdict) -> str:
+    """How sure the answer is, in one sentence."""
+    alpha = verdict.inputs.get("alpha")
+    share = float(alpha) if isinstance(alpha, (int, float)) else 0.05
+    risk, sure = f"{100 * share:g} %", f"{100 * (1 - share):g} %"
+    if verdict.outcome == "ship":
+        return f"How sure: a change that breaks a check would get this answer in at most {risk} of cases."
+    if verdict.outcome == "hold":
+        return f"How sure: each failed check is shown with {sure} confidence."
+    if verdict.outcome == "invalid":
+        return "How sure: not at all; the inputs must be mended first."
+    return f"How sure: at {sure} confidence the open checks are not decided either way."
+
+
 def _ship(called: Names, shown: Sequence[Line]) -> str:
     guards = sum(item.result.check.role == "guard" for item in shown)
     won = [i for i in shown if i.result.check.role == "primary" and i.result.outcome == "passed"]
@@ -282,3 +297,14 @@ def headline(verdict: Verdict, evidence: Evidence) -> str | None:
 def _has_numbers(arm: ArmData, metric: str) -> bool:
     column = arm.columns.get(metric)
     return column is not None and column.kind != "labels"
+
+
+def cost_lines(verdict: Verdict) -> list[str]:
+    """What the change saves or costs, in a sentence; nothing where the verdict has no cost case."""
+    if not verdict.cost_case:
+        return []
+    from ratchet import costs
+    from ratchet.costs import texts as said
+
+    case = costs.read(verdict.cost_case)
+    return [] if case is None else [said.sentence(case)]

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from ratchet import codec
-from ratchet.ports import LabelEvent, LabelEventKind, LabelItem, LabelProgress, LabelQueue
-from ratchet.records import Json, Score
+from ratchet.ports import LabelEvent, LabelEventKind, LabelItem, LabelProgress, LabelQueue, ScoreMaker
+from ratchet.records import Json, Score, Source
 from ratchet.stores import sqlite_rows as rows_of
 from ratchet.stores.sqlite_rows import Row
 from ratchet.stores.sqlite_writer import Call, _insert
@@ -33,6 +33,18 @@ class LabelTables:
 
     def _all(self, query: str, values: Iterable[Any]) -> Generator[Row, None, None]:
         raise TypeError(f"{type(self).__name__} must say how rows are read")
+
+    def score_makers(self, source: Source, *, after: int = 0) -> list[ScoreMaker]:
+        """Who gave scores from this source, by name and newest; with `after`, only since then."""
+        query = (
+            # of the other columns SQLite takes the values of the row with the maximum
+            'SELECT name, "by", count(*), trace_id, max(seq) FROM scores WHERE source = ? AND seq > ? '
+            'GROUP BY name, "by" ORDER BY name, max(seq) DESC'
+        )
+        return [
+            ScoreMaker(name=name, by=by, count=count, newest_trace_id=trace_id, newest=seq)
+            for name, by, count, trace_id, seq in self._all(query, (source, after))
+        ]
 
     def save_queue(self, queue: LabelQueue, items: Iterable[LabelItem]) -> None:
         """Keep a new queue with its items, all open; a second save of one id changes nothing."""
@@ -137,10 +149,10 @@ class LabelTables:
         return bool(self._call(skip))
 
     def undo_label(
-        self, queue_id: str, person: str, *, now: float, until: float, steps: int = 50
+        self, queue_id: str, person: str, *, now: float, until: float, steps: int = 50, token: str = ""
     ) -> LabelEvent | None:
         """Take back this person's last label or skip; what it was, None without any among their last `steps`."""
-        return self._call(lambda db: _undo(db, queue_id, person, now, until, steps))
+        return self._call(lambda db: _undo(db, queue_id, person, (now, until), steps, token))
 
     def flag_item(
         self, queue_id: str, position: int, slot: int, person: str, kind: LabelEventKind, *, now: float, on: bool,
@@ -233,8 +245,15 @@ def _free(db: sqlite3.Connection, values: Mapping[str, Any], state: str) -> tupl
 
 
 def _undo(
-    db: sqlite3.Connection, queue_id: str, person: str, now: float, until: float, steps: int
+    db: sqlite3.Connection, queue_id: str, person: str, lease: tuple[float, float], steps: int, token: str
 ) -> LabelEvent | None:
+    now, until = lease
+    if token:
+        query = f"SELECT {_EVENT} FROM label_events WHERE queue_id = ? AND person = ? AND undone = 1 ORDER BY seq DESC LIMIT ?"
+        undone = map(_to_event, db.execute(query, (queue_id, person, steps)).fetchall())
+        already = next((event for event in undone if event.data.get("undone_by") == token), None)
+        if already is not None:
+            return already
     row = db.execute(
         f"SELECT {_EVENT} FROM (SELECT * FROM label_events WHERE queue_id = ? AND person = ? "
         "AND kind IN ('label', 'skip') ORDER BY seq DESC LIMIT ?) WHERE undone = 0 ORDER BY seq DESC LIMIT 1",
@@ -243,7 +262,8 @@ def _undo(
     if row is None:
         return None
     event = _to_event(row)
-    db.execute("UPDATE label_events SET undone = 1 WHERE seq = ?", (event.seq,))
+    data = codec.dumps({**event.data, "undone_by": token}).decode()
+    db.execute("UPDATE label_events SET undone = 1, data = ? WHERE seq = ?", (data, event.seq))
     item = _item(db, queue_id, event.position, event.slot)
     if event.kind == "label":
         said = codec.decode(Score, event.data["score"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ratchet.ports import ArmCounts
+from ratchet import codec
+from ratchet.ports import ArmCounts, RunRow
 from ratchet.records import ScoreValue, Trace
 from ratchet.stores import sqlite_rows as rows_of
 
@@ -47,6 +49,18 @@ def traces_by_id(
         for id_, compressed, data in store._all(query, values):
             found[id_] = rows_of.from_payload(compressed, data)
     return {id_: found[id_] for id_ in ids if id_ in found}
+
+
+def previews(store: SQLiteStore, ids: Sequence[str], *, at_most_bytes: int) -> dict[str, dict[str, Any]]:
+    """The JSON of these traces as it is kept, for a line of each in a table: a tenth of what whole records cost."""
+    query = (
+        "SELECT t.id, p.compressed, p.data FROM traces t JOIN payloads p ON p.seq = t.seq "
+        f"WHERE t.id IN ({', '.join('?' * len(ids))}) AND length(p.data) <= ?"
+    )
+    found = store._all(query, [*ids, at_most_bytes]) if ids else ()
+    return {
+        id_: codec.parse(zlib.decompress(data) if compressed else data) for id_, compressed, data in found
+    }
 
 
 def counts(store: SQLiteStore, run_id: str, *, after: int = 0) -> list[ArmCounts]:
@@ -165,26 +179,97 @@ def payloads(store: SQLiteStore, run_id: str, *, after: int) -> Iterator[tuple[i
     )
 
 
+def run_row(store: SQLiteStore, run_id: str) -> RunRow | None:
+    """One line of the list of runs."""
+    row = store._one(
+        "SELECT id, name, task_id, state, reason, created_at, finished_at FROM runs WHERE id = ?", (run_id,)
+    )
+    if row is None:
+        return None
+    names = ("id", "name", "task_id", "state", "reason", "created_at", "finished_at")
+    return RunRow(**dict(zip(names, row, strict=True)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sibling:
-    """Another answer to the same example of a run."""
+    """An answer to the same example."""
 
-    trace_id: str
+    id: str
     arm: str
     repeat: int
-    failed: bool
+    error_kind: str | None
 
 
-def siblings(
-    store: SQLiteStore, run_id: str, arms: Sequence[str], example_id: str, *, most: int = 200
-) -> list[Sibling]:
-    """The answers of these arms on one example, arm by arm and by repeat."""
+def siblings(store: SQLiteStore, run_id: str, arm: str, example_id: str, *, most: int = 50) -> list[Sibling]:
+    """One arm's answers to an example, by repeat, without their payloads."""
     query = (
-        "SELECT id, repeat, error_kind IS NOT NULL FROM traces INDEXED BY traces_unit "
-        "WHERE run_id = ? AND arm = ? AND example_id = ? AND superseded = 0 AND arm IS NOT NULL ORDER BY repeat LIMIT ?"
+        "SELECT id, arm, repeat, error_kind FROM traces INDEXED BY traces_unit WHERE run_id = ? AND arm = ? "
+        "AND example_id = ? AND superseded = 0 AND arm IS NOT NULL ORDER BY repeat LIMIT ?"
     )
     return [
-        Sibling(trace_id=id_, arm=arm, repeat=repeat, failed=failed == 1)
-        for arm in arms
-        for id_, repeat, failed in store._all(query, (run_id, arm, example_id, most))
+        Sibling(id=id_, arm=name, repeat=repeat, error_kind=error)
+        for id_, name, repeat, error in store._all(query, (run_id, arm, example_id, most))
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTrace:
+    """One line of the list of all traces."""
+
+    seq: int
+    id: str
+    run_id: str | None
+    arm: str | None
+    example_id: str | None
+    error_kind: str | None
+    cost_usd: float | None
+    latency_s: float | None
+    created_at: float
+
+
+def newest(
+    store: SQLiteStore, *, before: int | None = None, arm: str = "", error: str = "", limit: int = 100
+) -> list[ListedTrace]:
+    """The store's newest traces that count, newest first, those before a place in the order of commit.
+
+    Args:
+        arm: Only this arm's.
+        error: "ok", "failed", or a kind of error.
+    """
+    values: list[Any] = [before if before is not None else 2**62]
+    where = "seq < ? AND superseded = 0"
+    if arm:
+        where += " AND arm = ?"
+        values.append(arm)
+    if error in ("ok", "failed"):
+        where += f" AND error_kind IS {'NOT ' if error == 'failed' else ''}NULL"
+    elif error:
+        where += " AND error_kind = ?"
+        values.append(error)
+    return _listed(
+        store, f"FROM traces NOT INDEXED WHERE {where} ORDER BY seq DESC LIMIT ?", [*values, limit]
+    )
+
+
+def listed(store: SQLiteStore, places: Sequence[int]) -> list[ListedTrace]:
+    """The traces at these places in the order of commit, newest first; at most a few hundred."""
+    marks = ", ".join("?" * len(places))
+    query = f"FROM traces WHERE seq IN ({marks}) AND superseded = 0 ORDER BY seq DESC"
+    return _listed(store, query, list(places)) if places else []
+
+
+def _listed(store: SQLiteStore, query: str, values: Sequence[Any]) -> list[ListedTrace]:
+    names = ("seq", "id", "run_id", "arm", "example_id", "error_kind", "cost_usd", "latency_s", "created_at")
+    found = store._all(f"SELECT {', '.join(names)} {query}", values)
+    return [ListedTrace(**dict(zip(names, row, strict=True))) for row in found]
+
+
+def labels_since(store: SQLiteStore, after: int) -> Iterator[tuple[int, ScoreCell]]:
+    """Labels of single answers by people committed after this place, in order, each with its own; None took one back."""
+    query = (
+        'SELECT seq, trace_id, name, kind, number, text, source, "by" FROM scores '
+        "WHERE seq > ? AND source = 'human' AND against IS NULL ORDER BY seq"
+    )
+    for seq, trace_id, name, kind, number, text, source, by in store._all(query, (after,)):
+        value = rows_of._to_value(kind, number, text)
+        yield seq, ScoreCell(trace_id=trace_id, name=name, value=value, source=source, by=by)

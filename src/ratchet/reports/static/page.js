@@ -24,6 +24,7 @@ function pressed(event, table) {
   if (event.key === "Escape") return table?.close();
   const single = document.getElementById("single-keys");
   if (single instanceof HTMLInputElement && !single.checked) return undefined;
+  /** @type {Record<string, () => unknown>} */
   const acts = {
     j: () => table?.move(1),
     k: () => table?.move(-1),
@@ -31,10 +32,13 @@ function pressed(event, table) {
     t: toggleTheme,
     "?": showHelp,
     "/": () => table?.find.focus(),
+    Enter: () => table?.enter(),
   };
-  if (!(event.key in acts)) return undefined;
+  if (event.key === "Enter" && at.closest("a, button, summary")) return undefined;
+  const act = acts[event.key];
+  if (!act) return undefined;
   event.preventDefault();
-  return acts[event.key]();
+  return act();
 }
 
 root.classList.add("js");
@@ -48,4 +52,6 @@ document.addEventListener("click", (event) => {
   const act = /** @type {HTMLElement} */ (event.target).closest("[data-do]");
   if (act instanceof HTMLElement && act.dataset.do === "theme") toggleTheme();
   if (act instanceof HTMLElement && act.dataset.do === "help") showHelp();
+  const slice = /** @type {HTMLElement} */ (event.target).closest("[data-slice]");
+  if (slice instanceof HTMLElement) table?.change({ slice: slice.dataset.slice, show: "worse" });
 });

@@ -1,52 +1,65 @@
 // @ts-check
-// The table of examples: only the rows in sight are in the document, at every length.
+// The table of examples: only the rows in sight are in the document, at every length. Where rows come from is a source's.
+import { gap, idOf, markControls, nothing, part, say } from "./parts.js";
 import { readView, writeView } from "./state.js";
 
 const BEYOND = 12;
+const HEAD = 30;
+
+/** @typedef {{total: number, html: string}} Some
+ * @typedef {import("./state.js").View} View
+ * @typedef {{rows: (view: View, first: number, count: number) => Promise<Some>, detail: (id: string) => Promise<string | null>,
+ *   place: (view: View, id: string) => Promise<number>, at: (view: View, index: number) => Promise<string | undefined>}} Source */
 
 export class RatchetRows extends HTMLElement {
+  /** @type {Source | null} */ source = null;
+  turn = 0; asked = 0;
+  current = "";
+  scroller = document.createElement("div");
+  body = document.createElement("tbody");
+  pane = document.createElement("section");
+  find = document.createElement("input");
+  /** @type {HTMLSelectElement | null} */ slice = null;
+
   connectedCallback() {
-    /** @type {any} */
-    this.source = null;
-    this.turn = 0;
-    this.current = "";
-    this.scroller = this.querySelector(".scroll");
-    this.body = this.querySelector("tbody");
-    this.pane = this.querySelector(".detail");
-    this.find = this.querySelector("input[type=search]");
-    this.counter = this.querySelector("output");
+    this.scroller = /** @type {HTMLDivElement} */ (part(this, ".scroll"));
+    this.body = /** @type {HTMLTableSectionElement} */ (part(this, "tbody"));
+    this.pane = /** @type {HTMLElement} */ (part(this, ".detail"));
+    this.find = /** @type {HTMLInputElement} */ (part(this, "input[type=search]"));
+    this.slice = this.querySelector("select");
     this.find.value = readView().text;
     this.find.addEventListener("input", () => this.change({ text: this.find.value }));
+    this.slice?.addEventListener("change", () => this.change({ slice: this.slice?.value ?? "" }));
     this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });
     this.addEventListener("click", (event) => this.clicked(event));
     addEventListener("resize", () => this.draw());
     addEventListener("hashchange", () => this.follow());
   }
 
-  /** @param {any} source */
+  /** @param {Source} source */
   async start(source) {
     this.source = source;
-    await this.draw();
+    const wide = matchMedia("(min-width:1000px)").matches;
+    if (wide) this.pane.classList.remove("filled"); // what the server put there stays till the row's own comes
     await this.follow();
-    const [worst] = await source.order(readView());
+    if (this.current || !wide) return;
     // two panes side by side: the second one begins with the first row, and the address stays as it is
-    if (!this.current && worst !== undefined && matchMedia("(min-width:1000px)").matches) await this.show(worst);
+    const first = await source.at(readView(), 0);
+    if (first !== undefined) await this.show(first);
   }
 
-  /** @param {Event} event */
+  /** @param {MouseEvent} event */
   clicked(event) {
     const at = /** @type {HTMLElement} */ (event.target);
-    const tab = at.closest("[data-show]");
-    const sort = at.closest("[data-sort]");
-    const act = at.closest("[data-do]");
-    const row = at.closest("tr[data-row]");
-    if (tab) this.change({ show: tab.dataset.show });
-    else if (sort) this.sortBy(sort.dataset.sort);
-    else if (act?.dataset.do === "close") this.close();
-    else if (act?.dataset.do === "diff") this.toggleDiff();
-    else if (row) {
+    const act = /** @type {HTMLElement | null} */ (at.closest("[data-show], [data-sort], [data-do], tr[data-row]"));
+    const { show, sort, do: wanted, row } = act?.dataset ?? {};
+    if (show) this.change({ show });
+    else if (sort) this.sortBy(sort);
+    else if (wanted === "close") this.close();
+    else if (wanted === "diff") this.toggleDiff();
+    else if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
-      this.open(row.dataset.row);
+      this.open(row);
     }
   }
 
@@ -55,7 +68,7 @@ export class RatchetRows extends HTMLElement {
     this.change({ sort: readView().sort === key ? `-${key}` : key });
   }
 
-  /** @param {Partial<import("./state.js").View>} changes */
+  /** @param {Partial<View>} changes */
   async change(changes) {
     writeView(changes);
     this.scroller.scrollTop = 0;
@@ -73,62 +86,68 @@ export class RatchetRows extends HTMLElement {
     const { total, html } = await this.source.rows(view, first, seen);
     if (turn !== this.turn) return; // a newer one is under way
     const holder = document.createElement("template");
-    holder.innerHTML = `<table><tbody>${html.join("")}</tbody></table>`;
+    holder.innerHTML = `<table><tbody>${html}</tbody></table>`;
     const rows = [...holder.content.querySelectorAll("tr")];
+    rows.forEach((row, index) => row.setAttribute("aria-rowindex", String(first + index + 2)));
+    const held = idOf(document.activeElement?.closest("tr[data-row]"));
     this.body.replaceChildren(gap(first * height), ...rows, gap((total - first - rows.length) * height));
+    if (held) this.linkOf(held)?.focus({ preventScroll: true });
     if (!total) this.body.append(nothing());
     this.mark(view, total);
   }
 
-  /** @param {import("./state.js").View} view @param {number} total */
+  /** @param {View} view @param {number} total */
   mark(view, total) {
-    this.counter.textContent = `${total.toLocaleString("en")} ${total === 1 ? "row" : "rows"}`;
-    for (const tab of this.querySelectorAll("[data-show]")) {
-      tab.setAttribute("aria-pressed", String(tab.dataset.show === view.show));
-    }
-    for (const button of this.querySelectorAll("[data-sort]")) {
-      const head = button.closest("th");
-      if (view.sort.replace("-", "") !== button.dataset.sort) head.removeAttribute("aria-sort");
-      else head.setAttribute("aria-sort", view.sort.startsWith("-") ? "descending" : "ascending");
-    }
+    markControls(this, view, total);
+    if (this.slice) this.slice.value = view.slice;
     for (const row of this.body.querySelectorAll("tr[data-row]")) {
-      row.classList.toggle("open", row.dataset.row === this.current);
+      row.classList.toggle("open", idOf(row) === this.current);
+      if (idOf(row) === this.current) row.setAttribute("aria-current", "true");
     }
   }
 
   /** Shows what the address asks for. */
   async follow() {
-    const { row, text } = readView();
+    if (location.hash.length > 1 && document.getElementById(location.hash.slice(1))) return; // a place on this page
+    const { row, text, diff } = readView();
     this.find.value = text;
+    this.pane.classList.toggle("plain-text", diff === "off");
+    await this.draw();
     if (row) await this.open(row);
     else this.close();
   }
 
   /** @param {string} id */
   async open(id) {
-    if (await this.show(id)) writeView({ row: id });
+    if (!(await this.show(id))) return;
+    writeView({ row: id });
+    if (!matchMedia("(min-width:1000px)").matches) this.pane.scrollIntoView({ block: "start" });
   }
 
   /** @param {string} id */
   async show(id) {
-    const html = await this.source.detail(id);
-    if (html === null) return false;
+    const asked = ++this.asked;
+    const html = (await this.source?.detail(id)) ?? null;
+    if (html === null || asked !== this.asked) return false;
     this.current = id;
     this.pane.innerHTML = html;
     this.pane.scrollTop = 0;
     this.pane.classList.add("filled");
+    this.press();
+    say(this.pane);
     await this.reveal(id);
+    this.dispatchEvent(new CustomEvent("row-shown", { detail: { id } }));
     return true;
   }
 
   /** Scrolls the row into sight. @param {string} id */
   async reveal(id) {
-    const index = (await this.source.order(readView())).indexOf(id);
-    const height = this.body.querySelector("tr[data-row]")?.offsetHeight || 36;
-    const head = 30;
+    if (!this.source) return;
+    const index = await this.source.place(readView(), id);
+    const height = part(this.body, "tr[data-row]")?.offsetHeight || 36;
     const top = index * height;
     const { scrollTop, clientHeight } = this.scroller;
-    if (index >= 0 && (top < scrollTop || top + height > scrollTop + clientHeight - head)) {
+    if (index >= 0 && (top < scrollTop || top + height > scrollTop + clientHeight - HEAD)) {
       this.scroller.scrollTop = Math.max(0, top - clientHeight / 3);
     }
     await this.draw();
@@ -136,43 +155,45 @@ export class RatchetRows extends HTMLElement {
 
   /** @param {number} step */
   async move(step) {
-    const order = await this.source.order(readView());
-    const index = order.indexOf(this.current);
-    const next = order[index < 0 ? 0 : Math.min(order.length - 1, Math.max(0, index + step))];
+    if (!this.source) return;
+    const view = readView();
+    const index = this.current ? await this.source.place(view, this.current) : -1;
+    const next = await this.source.at(view, index < 0 ? 0 : Math.max(0, index + step));
     if (next !== undefined) await this.open(next);
+  }
+
+  /** The keyboard goes into what is open, the first row where nothing is. */
+  async enter() {
+    if (!this.current) await this.move(1);
+    this.pane.focus();
   }
 
   close() {
     if (!this.pane.classList.contains("filled")) return;
     const hint = document.createElement("p");
     hint.className = "empty";
-    hint.textContent = "Open an example: j and k move, Enter opens.";
+    hint.textContent = "Open an example: j and k move, Enter goes into it.";
+    const left = this.current;
+    const inside = this.pane.contains(document.activeElement);
     this.pane.replaceChildren(hint);
     this.pane.classList.remove("filled");
     this.current = "";
     writeView({ row: "" });
-    this.draw();
+    this.draw().then(() => inside && this.linkOf(left)?.focus());
+  }
+
+  /** @param {string} id */
+  linkOf(id) {
+    return part(this.body, `tr[data-row="${CSS.escape(id)}"] a`);
   }
 
   toggleDiff() {
-    this.pane.classList.toggle("plain-text");
+    writeView({ diff: this.pane.classList.toggle("plain-text") ? "off" : "on" });
+    this.press();
   }
-}
 
-/** @param {number} height */
-function gap(height) {
-  const row = document.createElement("tr");
-  row.className = "gap";
-  row.setAttribute("aria-hidden", "true");
-  const cell = row.insertCell();
-  cell.style.height = `${Math.max(0, height)}px`;
-  return row;
-}
-
-function nothing() {
-  const row = document.createElement("tr");
-  const cell = row.insertCell();
-  cell.colSpan = 4;
-  cell.textContent = "No example fits. Show all, or clear the filter.";
-  return row;
+  press() {
+    const on = !this.pane.classList.contains("plain-text");
+    this.pane.querySelector('[data-do="diff"]')?.setAttribute("aria-pressed", String(on));
+  }
 }

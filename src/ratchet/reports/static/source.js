@@ -1,7 +1,9 @@
 // @ts-check
-// Where rows come from. A source answers `rows(view, first, count)` and `detail(id)` with HTML made by the templates.
+// Where rows come from. A source answers with HTML made by the templates: `rows(view, first, count)`, `detail(id)`;
+// and `place(view, id)` and `at(view, index)` say where a row stands and which one stands there.
 
-/** @typedef {{i: number, id: string, a: number|null, b: number|null, gain: number, show: string[], text: string, html: string, detail: string}} Row */
+/** @typedef {{i: number, id: string, a: number|null, b: number|null, gain: number, show: string[],
+ *   slices: Record<string, string>, text: string, html: string, detail: string}} Row */
 
 /** The rows that this file carries, packed in `element`. */
 export class EmbeddedSource {
@@ -24,12 +26,18 @@ export class EmbeddedSource {
   async rows(view, first, count) {
     const rows = this.select(await this.loaded, view);
     const ids = rows.slice(first, first + count);
-    return { total: rows.length, html: ids.map((row) => row.html) };
+    return { total: rows.length, html: ids.map((row) => row.html).join("") };
   }
 
-  /** @param {import("./state.js").View} view */
-  async order(view) {
-    return this.select(await this.loaded, view).map((row) => String(row.i));
+  /** @param {import("./state.js").View} view @param {string} id */
+  async place(view, id) {
+    return this.select(await this.loaded, view).findIndex((row) => String(row.i) === id);
+  }
+
+  /** @param {import("./state.js").View} view @param {number} index */
+  async at(view, index) {
+    const row = this.select(await this.loaded, view)[index];
+    return row && String(row.i);
   }
 
   /** @param {string} id */
@@ -40,23 +48,29 @@ export class EmbeddedSource {
 
   /** @param {Row[]} all @param {import("./state.js").View} view */
   select(all, view) {
-    const key = JSON.stringify([view.show, view.sort, view.text]);
+    const key = JSON.stringify([view.show, view.sort, view.text, view.slice]);
     if (this.last.key === key) return this.last.rows;
     const words = view.text.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = all.filter(
-      (row) => (view.show === "all" || row.show.includes(view.show)) && words.every((word) => row.text.includes(word)),
+      (row) =>
+        (view.show === "all" || row.show.includes(view.show)) &&
+        (!view.slice || Object.entries(row.slices).some(([name, value]) => `${name}:${value}` === view.slice)) &&
+        words.every((word) => row.text.includes(word)),
     );
     const falling = view.sort.startsWith("-");
-    const name = falling ? view.sort.slice(1) : view.sort;
-    if (["id", "a", "b", "gain"].includes(name)) rows.sort((x, y) => compare(x[name], y[name], falling) || x.i - y.i);
+    const by = falling ? view.sort.slice(1) : view.sort;
+    if (by === "id" || by === "a" || by === "b" || by === "gain") {
+      rows.sort((x, y) => compare(x[by], y[by], falling) || x.i - y.i);
+    }
     this.last = { key, rows };
     return rows;
   }
 }
 
-/** Missing values come last in either direction. */
+/** Missing values come last in either direction. @param {string|number|null} x @param {string|number|null} y @param {boolean} falling */
 function compare(x, y, falling) {
   if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-  const order = typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
+  const texts = typeof x === "string" || typeof y === "string";
+  const order = texts ? String(x).localeCompare(String(y), undefined, { numeric: true }) : x - y;
   return falling ? -order : order;
 }
