@@ -25,7 +25,7 @@ COMMANDS = {
         "ratchet.cli.verify:verify",
         "Make the verdict of an evidence file again, offline: same or different.",
     ),
-    "load": ("ratchet.cli.load:load", "Drive variants the way production would: latency, goodput, limit."),
+    "load": ("ratchet.cli.load:load", "Drive variants as production would: latency, goodput, capacity."),
     "judge": ("ratchet.cli.judge:judge", "Measure a judge against people's labels."),
     "label": ("ratchet.cli.label:label", "Deal answers out to people, and take their labels along."),
     "cost": ("ratchet.cli.cost:cost", "Say what a change costs and saves."),

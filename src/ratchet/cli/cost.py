@@ -20,7 +20,7 @@ FORMATS = ("json", "csv", "md", "html")
 _PRICE = re.compile(r"(?P<arm>[^=]+)=(?P<rates>[0-9.eE/+-]+)")
 
 
-@click.command(short_help="Say what a change costs and saves: per call, per success, per month.")
+@click.command(short_help="Say what a change costs and saves.")
 @click.argument("run", required=False)
 @click.option("--baseline", "-b", metavar="ARM", help="What runs today [the run's baseline].")
 @click.option("--candidate", "-c", metavar="ARM", help="What it may become [the other arm].")

@@ -22,7 +22,7 @@ _positive = click.FloatRange(0, min_open=True)
 _share = click.FloatRange(0, 1)
 
 
-@click.command(short_help="Drive variants the way production would: latency, goodput, the highest rate held.")
+@click.command(short_help="Drive variants as production would: latency, goodput, capacity.")
 @click.argument("task", required=False)
 @click.option(
     "--variant",

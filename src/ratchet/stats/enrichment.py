@@ -46,6 +46,9 @@ def over_represented(chosen: ArrayLike, has_property: ArrayLike, *, groups: Ids 
     Args:
         chosen, has_property: True or False, one an example.
         groups: The cluster of each example.
+
+    >>> round(over_represented([1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 1, 0, 0, 0]), 4)
+    0.2429
     """
     is_chosen, has = np.asarray(chosen, np.bool_), np.asarray(has_property, np.bool_)
     if is_chosen.shape != has.shape or is_chosen.ndim != 1:
