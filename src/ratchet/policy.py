@@ -11,7 +11,7 @@ MASK = "***"
 # things that look like keys, whoever sends them back
 _KEY_LIKE = re.compile(
     r"""
-      \b(?:sk|pk|rk|gsk|xai|fw|tgp|esecret|key)[-_][A-Za-z0-9_*.\-]{8,}   # OpenAI, Anthropic, Groq, Fireworks…
+      \b(?:sk|pk|rk|rtk|gsk|xai|fw|tgp|esecret|key)[-_][A-Za-z0-9_*.\-]{8,}   # OpenAI, Anthropic, Groq, Fireworks…
     | \b(?:AKIA|ASIA)[A-Z0-9]{12,}                                        # AWS access keys
     | \bAIza[A-Za-z0-9_\-]{20,}                                           # Google API keys
     | \bya29\.[A-Za-z0-9_\-.]{10,}                                        # Google access tokens
