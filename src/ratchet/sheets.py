@@ -314,38 +314,55 @@ def _sample_of(item: str, store: Store, path: Path, line: int) -> tuple[str, Sam
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = max(",;\t", key=_first_line(path).count)
+            rows = csv_cells(file, path, needed=("item", "label"), known=COLUMNS, delimiter=delimiter)
+            for line, row in rows:
+                yield line, row["item"].strip(), row.get("label", ""), row.get("note", "")
+    except OSError as error:
+        raise DatasetError(f"it can't be read: {error.strerror}", file=path) from None
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.readline().decode("utf-8", "replace")
+
+
+def csv_cells(
+    lines: Iterable[str], path: Path, *, needed: Sequence[str], known: Sequence[str], delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with the line that each begins at; its columns in any spelling of case and order.
+
+    Raises:
+        DatasetError: A needed column is missing or doubled, a row has more cells than the header, or it is no CSV; names
+            the line.
+    """
     before = csv.field_size_limit(_MAX_CELL)
     line = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = [name.strip().casefold() for name in next(reader, [])]
-            for column in ("item", "label"):
-                if header.count(column) != 1:
-                    raise DatasetError(
-                        f"there is {'no' if column not in header else 'more than one'} such column among "
-                        f"{', '.join(header)[:200] or 'nothing'}; expected {', '.join(COLUMNS)}",
-                        file=path, line=1, column=column,
-                    )  # fmt: skip
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        header = [name.strip().casefold() for name in next(reader, [])]
+        for column in needed:
+            if header.count(column) != 1:
+                raise DatasetError(
+                    f"there is {'no' if column not in header else 'more than one'} such column among "
+                    f"{', '.join(header)[:200] or 'nothing'}; expected {', '.join(known)}",
+                    file=path, line=1, column=column,
+                )  # fmt: skip
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cells):
+                if len(cells) > len(header):
+                    raise bad_cell(
+                        path, line, header[0], cells[0], f"has {len(cells)} cells, expected {len(header)}"
+                    )
+                yield line, dict(zip(header, cells, strict=False))
             line = reader.line_num + 1
-            for cells in reader:
-                if any(cells):
-                    if len(cells) > len(header):
-                        raise bad_cell(
-                            path, line, "item", cells[0], f"has {len(cells)} cells, expected {len(header)}"
-                        )
-                    row = dict(zip(header, [*cells, *[""] * len(header)], strict=False))
-                    yield line, row["item"].strip(), row["label"], row.get("note", "")
-                line = reader.line_num + 1
     except csv.Error as error:
         raise DatasetError(f"this is no CSV: {error}", file=path, line=line) from None
     except UnicodeDecodeError:
         raise DatasetError("the file is not UTF-8; save it as 'CSV UTF-8'", file=path, line=line) from None
-    except OSError as error:
-        raise DatasetError(f"it can't be read: {error.strerror}", file=path) from None
     finally:
         csv.field_size_limit(before)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -84,10 +85,8 @@ _PRICE = re.compile(r"(?P<arm>[^=]+)=(?P<rates>[0-9.eE/+-]+)")
 @with_json
 @with_store
 def cost(
-    run: str | None, baseline: str | None, candidate: str | None, traffic: str | None, traffic_from: str | None,
-    success: str | None, prices: tuple[str, ...], cached_share: float | None, batch_discount: float | None,
-    one_off_usd: float, output: Path | None, as_json: bool, project_file: Path | None, store_at: str | None,
-    env_file: Path | None, **hosting: object,
+    run: str | None, baseline: str | None, candidate: str | None, output: Path | None, as_json: bool,
+    project_file: Path | None, store_at: str | None, env_file: Path | None, **given: Any,
 ) -> None:  # fmt: skip
     """Say what the arms of RUN (the last by default) cost, and what going from one to the other saves.
 
@@ -103,17 +102,17 @@ def cost(
         chosen = store.run(run_named(store, run))
         assert chosen is not None
         terms = Terms(
-            traffic=_traffic(store, traffic, traffic_from),
-            one_off_usd=one_off_usd,
+            traffic=_traffic(store, given["traffic"], given["traffic_from"]),
+            one_off_usd=given["one_off_usd"],
             spent_usd=costs.spent_usd(store, _of_dataset(store, chosen)),
-            prices=_prices(prices),
-            cached_share=cached_share,
-            batch_discount=batch_discount,
+            prices=_prices(given["prices"]),
+            cached_share=given["cached_share"],
+            batch_discount=given["batch_discount"],
         )
-        bills = costs.from_run(store, chosen, success=success)
+        bills = costs.from_run(store, chosen, success=given["success"])
         case = costs.build(bills, terms, baseline=baseline or chosen.baseline, candidate=candidate)
-        if hosting["self_hosted"] is not None:
-            case = costs.with_hosting(case, _hosting(store, case, hosting))
+        if given["self_hosted"] is not None:
+            case = costs.with_hosting(case, _hosting(store, case, given))
     finally:
         store.close()
     _show(case, output, as_json=as_json)
@@ -181,7 +180,7 @@ def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
     return found
 
 
-def _hosting(store: Store, case: CostCase, given: dict[str, object]) -> Hosting:
+def _hosting(store: Store, case: CostCase, given: Mapping[str, Any]) -> Hosting:
     from ratchet.costs.hosting import hosting
     from ratchet.loads.rates import measured_rate
 

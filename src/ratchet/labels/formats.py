@@ -17,7 +17,7 @@ from ratchet.errors import CodecError, ConfigError, DatasetError
 from ratchet.labels import label_studio, rubrics
 from ratchet.ports import Store
 from ratchet.records import Json, Score, ScoreValue
-from ratchet.sheets import all_problems, bad_cell
+from ratchet.sheets import all_problems, bad_cell, csv_cells
 
 FORMATS: Mapping[str, str] = {"jsonl": "JSONL", "csv": "CSV", "json": "Label Studio JSON"}
 MOST_BYTES = 64 * 1024 * 1024
@@ -27,7 +27,6 @@ COLUMNS = (
     "probability", "seconds", "why", "queue", "position", "metadata",
 )  # fmt: skip
 _OWN = ("rubric", "rubric_version", "probability", "seconds", "why", "queue", "position")
-_MAX_CELL = 16 * 1024 * 1024
 _MOST_PROBLEMS = 10_000
 _RUNS_AS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -331,34 +330,11 @@ def _jsonl_rows(file: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _csv_rows(file: BinaryIO, path: Path) -> Iterator[tuple[int, Row]]:
-    before = csv.field_size_limit(_MAX_CELL)
-    line = 1
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
-        reader = csv.reader(text, strict=True)
-        header = [name.strip().casefold() for name in next(reader, [])]
-        for column in ("trace_id", "name", "value"):
-            if header.count(column) != 1:
-                raise DatasetError(
-                    f"there is {'no' if column not in header else 'more than one'} such column among "
-                    f"{', '.join(header)[:200] or 'nothing'}; expected {', '.join(COLUMNS)}",
-                    file=path, line=1, column=column,
-                )  # fmt: skip
-        line = reader.line_num + 1
-        for cells in reader:
-            if any(cells):
-                if len(cells) > len(header):
-                    raise bad_cell(
-                        path, line, header[0], cells[0], f"has {len(cells)} cells, expected {len(header)}"
-                    )
-                yield line, {name: _unquoted(cell) for name, cell in zip(header, cells, strict=False)}
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DatasetError(f"this is no CSV: {error}", file=path, line=line) from None
-    except UnicodeDecodeError:
-        raise DatasetError("the file is not UTF-8; save it as 'CSV UTF-8'", file=path, line=line) from None
+        for line, row in csv_cells(text, path, needed=("trace_id", "name", "value"), known=COLUMNS):
+            yield line, {name: _unquoted(cell) for name, cell in row.items()}
     finally:
-        csv.field_size_limit(before)
         text.detach()  # the file is the caller's to close
 
 

@@ -104,7 +104,7 @@ def detail(
         again = number > 0 and all(
             number < len(answer) and answer[number] == answer[0] is not None for answer in answers
         )
-        for side, shown in zip(sides, _diffed(pair[0], pair[1]), strict=True):
+        for side, shown in zip(sides, diffed(pair[0], pair[1]), strict=True):
             side.append({**(_EMPTY if again or shown is None else shown), "again": again})
     asked, expected = spelled(given.input), spelled(given.expected)
     measures = [measured.answers(given, arm) for arm in arms]
@@ -194,7 +194,7 @@ def folded(text: str, *, most: int = FOLD_CHARS, lines: int | None = None) -> di
     }
 
 
-def _diffed(before: str | None, after: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def diffed(before: str | None, after: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Both texts folded; with marks on words that only one has."""
     if before is None or after is None or before == after or max(len(before), len(after)) > diffs.MOST_CHARS:
         return None if before is None else folded(before), None if after is None else folded(after)

@@ -11,7 +11,7 @@ from ratchet.ports import LabelEvent, LabelEventKind, LabelItem, LabelProgress, 
 from ratchet.records import Json, Score, Source
 from ratchet.stores import sqlite_rows as rows_of
 from ratchet.stores.sqlite_rows import Row
-from ratchet.stores.sqlite_writer import Call, _insert
+from ratchet.stores.sqlite_writer import Call, insert
 
 _ITEM = "queue_id, position, slot, trace_id, against, repeat_of, state, person, lease_until, done_at, details"
 _EVENT = "seq, queue_id, position, slot, person, kind, at, undone, data"
@@ -123,7 +123,7 @@ class LabelTables:
             )
             data["score"] = codec.encode(score)
             _add_event(db, item, score.by, "label", score.created_at, data)
-            _insert(db, [rows])
+            insert(db, [rows])
             return item
 
         return self._call(finish)
@@ -268,7 +268,7 @@ def _undo(
     if event.kind == "label":
         said = codec.decode(Score, event.data["score"])
         if _is_still(_newest(db, said), said):
-            _insert(db, [rows_of.to_rows([_restored(event, said, now)])])
+            insert(db, [rows_of.to_rows([_restored(event, said, now)])])
     mine = item is not None and item.person == person and item.state != "open"
     free = item is not None and item.state == "open"
     if mine or (free and not _holds(db, queue_id, event.position, person)):

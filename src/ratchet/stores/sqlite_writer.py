@@ -145,7 +145,7 @@ class Writer:
         try:
             self._set_inline(True)
             self._db.execute("BEGIN IMMEDIATE")
-            _insert(self._db, [job.rows for job in jobs if job.rows is not None])
+            insert(self._db, [job.rows for job in jobs if job.rows is not None])
             self._db.execute("COMMIT")
         except Exception:  # the thread meets the same error, and explains it
             self._roll_back()
@@ -259,7 +259,7 @@ class Writer:
                         assert job.call is not None
                         job.result = job.call(self._db)
                 else:
-                    _insert(self._db, [job.rows for job in some if job.rows is not None])
+                    insert(self._db, [job.rows for job in some if job.rows is not None])
             self._db.execute("COMMIT")
         except Exception as error:
             self._roll_back()
@@ -328,7 +328,7 @@ def _blames_a_job(error: Exception) -> bool:
     return True
 
 
-def _insert(db: sqlite3.Connection, batches: list[Rows]) -> None:
+def insert(db: sqlite3.Connection, batches: list[Rows]) -> None:
     traces = [row for batch in batches for row in batch.traces]
     if traces:
         first = int(db.execute("SELECT ifnull(max(seq), 0) + 1 FROM payloads").fetchone()[0])

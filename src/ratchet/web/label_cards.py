@@ -12,7 +12,7 @@ from ratchet.labels.rubrics import TIE, Rubric
 from ratchet.ports import LabelItem
 from ratchet.records import Json, Score, ScoreValue, Trace
 from ratchet.reports import texts
-from ratchet.reports.rows import _diffed as diffed, folded
+from ratchet.reports.rows import diffed, folded
 
 if TYPE_CHECKING:
     from ratchet.labels.queues import Queue
