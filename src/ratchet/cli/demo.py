@@ -90,9 +90,10 @@ def _show(project: Project, run: Run, summary: Summary, judged: Judged | None) -
 def _next_steps(folder: Path, run: Run, summary: Summary) -> list[str]:
     trace = summary.worst[0].trace_id[:12] if summary.worst else run.id[:13]
     steps = [
+        ("ratchet view", "all of it in a browser, example by example"),
         (f"ratchet show {trace}", "one of the worst answers, with all its steps"),
-        ("ratchet show --worst 20", "this table again, with more of the worst"),
-        ("ratchet compare -o verdict.html", "the verdicts as pages, example by example"),
+        ("ratchet cost --traffic 2M/month", "what the change saves a month"),
+        ("ratchet compare -o verdict.html", "the verdicts as one file each"),
         ("ratchet run --limit 20", "your own run, once ratchet.yaml is changed"),
         ("ratchet export -o answers.csv", "every answer with its scores"),
         ("ratchet init ../my-project", "a small project for your own task"),
