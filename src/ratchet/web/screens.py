@@ -54,3 +54,8 @@ class Screens:
 
     def _load(self, part: str) -> Router:
         return self._routers.setdefault(part, Router(routes_of(part)))
+
+    def warm(self) -> None:
+        """Import what was not asked for yet, so that nobody waits for it later."""
+        for part in SCREENS:
+            self._load(part)
