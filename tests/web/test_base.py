@@ -10,7 +10,7 @@ import pytest
 from ratchet.stores.sqlite import SQLiteStore
 from ratchet.web import access
 
-from .conftest import OpenPage, Watch, serving
+from .conftest import OpenPage, Watch, serving, until
 from .samples import Sample
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def test_the_palette_fits_letters_in_order_and_goes_round(site: str, browser_pag
     assert "Nothing of that name" in browser_page.get_by_role("listbox").inner_text()
     browser_page.keyboard.press("Enter")
     browser_page.keyboard.press("Escape")
-    assert browser_page.locator("dialog").count() == 0
+    until(browser_page, "() => !document.querySelector('dialog')")
 
 
 @BOTH
