@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ratchet.limits import LONGEST_PAUSE_S, Bucket, Lane
+from ratchet.limits import LONGEST_PAUSE_S, Bucket, Lane, Turnstile
 from ratchet.records import Limits
 
 
@@ -172,3 +173,46 @@ def test_the_strictest_of_several_limits_holds() -> None:
     assert lane.requests.per_minute == 60
     assert lane.tokens is not None
     assert lane.tokens.per_minute == 1000
+
+
+async def pass_through(
+    turnstile: Turnstile, name: int, inside: list[int], seen: list[tuple[int, int]]
+) -> None:
+    await turnstile.enter()
+    inside.append(name)
+    seen.append((name, len(inside)))
+    await asyncio.sleep(0)
+    inside.remove(name)
+    turnstile.leave()
+
+
+def test_a_turnstile_lets_a_few_in_at_once_in_the_order_they_came() -> None:
+    async def use() -> list[tuple[int, int]]:
+        turnstile, inside, seen = Turnstile(3), list[int](), list[tuple[int, int]]()
+        async with asyncio.TaskGroup() as group:
+            for name in range(20):
+                group.create_task(pass_through(turnstile, name, inside, seen))
+        return seen
+
+    seen = asyncio.run(use())
+    assert [name for name, _ in seen] == list(range(20))
+    assert max(count for _, count in seen) == 3
+
+
+@pytest.mark.parametrize("let_in_first", [False, True])
+def test_who_gives_up_before_a_turnstile_takes_no_place(let_in_first: bool) -> None:
+    async def use() -> None:
+        turnstile = Turnstile(1)
+        await turnstile.enter()
+        waiting = asyncio.create_task(turnstile.enter())
+        await asyncio.sleep(0)
+        if let_in_first:
+            turnstile.leave()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        if not let_in_first:
+            turnstile.leave()
+        async with asyncio.timeout(1):
+            await turnstile.enter()
+
+    asyncio.run(use())

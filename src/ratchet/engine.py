@@ -21,7 +21,7 @@ from ratchet.arms import Arm, Call
 from ratchet.budgets import Amount, Ledger
 from ratchet.calls import Outcome
 from ratchet.errors import PromptError
-from ratchet.limits import Lane
+from ratchet.limits import Lane, Turnstile
 from ratchet.plans import Block
 from ratchet.ports import Store
 from ratchet.progress import ArmProgress, Progress
@@ -32,6 +32,10 @@ MOST_WAITING = 2000
 RAMP_FROM, RAMP_S = 64, 1.0
 """More calls in flight than this start over a second: sent all at once they would come back all at once, for as long
 as the run lasts, and wait for one another each time; vendors, too, refuse such a burst."""
+AT_A_TIME = 8
+"""Answers that may be worked on at once, from their arrival until the next calls have left. Without this limit all that
+arrive together take every step together, and leave together: they would go on arriving in one clump, and wait for
+one another each time."""
 HOPELESS = 10
 """Refused logins in a row, with no success, after which a run stops."""
 
@@ -124,6 +128,7 @@ class Engine:
         self._idle: asyncio.Future[None] = self.loop.create_future()
         self._started_s = time.perf_counter()
         self._ramp: asyncio.TimerHandle | None = None
+        self._turnstile = Turnstile(AT_A_TIME)
 
     async def execute(self, blocks: Iterator[Block]) -> None:
         """Work through the blocks; returns when everything that was started is durable and scored.
@@ -356,7 +361,8 @@ class Engine:
     async def _execute(self, call: Call) -> None:
         """This call, and then what may start when it has ended: a call more costs less than a task more."""
         while True:
-            await self._attempt(call)
+            if await self._attempt(call):
+                self.loop.call_soon(self._turnstile.leave)  # that is, when the next calls have been sent
             taken = [] if self._idle.done() else self._take()
             if not taken:
                 return
@@ -364,15 +370,16 @@ class Engine:
             for other in taken[1:]:
                 self._spawn(self._execute(other))
 
-    async def _attempt(self, call: Call) -> None:
-        """One attempt, then either the wait for another or the end of the call."""
+    async def _attempt(self, call: Call) -> bool:
+        """One attempt, then either the wait for another or the end of the call; whether it is in the turnstile."""
         lane = call.arm.lane
         cached = self._from_cache(call)
         if cached is not None:
             self._leave_lane(call, lane, None)
             await self._keep(call, cached)
-            return
+            return False
         outcome = await calls.attempt(call.arm.provider, call.request, call.limits)
+        await self._turnstile.enter()
         call.attempts += 1
         self._note_attempt(call, outcome)
         self._leave_lane(call, lane, outcome)
@@ -384,8 +391,9 @@ class Engine:
                 self._abandon(call)
             else:
                 self._retry_later(call, failure)
-            return
-        await self._keep(call, self._trace(call, outcome))
+        else:
+            await self._keep(call, self._trace(call, outcome))
+        return True
 
     def _from_cache(self, call: Call) -> Trace | None:
         if not self.settings.use_cache or call.attempts or not call.arm.cacheable:
@@ -474,7 +482,7 @@ class Engine:
         )  # fmt: skip
 
     async def _keep(self, call: Call, trace: Trace) -> None:
-        """Make the answer durable, give the slot back, then score what takes long."""
+        """Make the answer durable and give the slot back; what takes long to score is scored beside the next calls."""
         arm, example = call.arm, call.example
         if example is None:
             await self._keep_asked(call, trace)
@@ -491,20 +499,21 @@ class Engine:
         if self._slow:
             self._scoring += 1
             self.progress.judging = self._scoring
-            self._pump()
-            try:
-                await self._score_slowly(trace, example)
-            finally:
-                self._scoring -= 1
-                self.progress.judging = self._scoring
-        self.settings.on_done(example.id)
+            self._spawn(self._score_slowly(trace, example))
+        else:
+            self.settings.on_done(example.id)
 
     def _inline_scores(self, trace: Trace, example: Example) -> list[Score]:
         return [s for scorer in self._inline for s in scores.judge_now(scorer, trace, example) or ()]
 
     async def _score_slowly(self, trace: Trace, example: Example) -> None:
-        for scorer in self._slow:
-            await self.store.awrite(await scores.judge_trace(scorer, trace, example, ask=self.ask))
+        try:
+            for scorer in self._slow:
+                await self.store.awrite(await scores.judge_trace(scorer, trace, example, ask=self.ask))
+        finally:
+            self._scoring -= 1
+            self.progress.judging = self._scoring
+        self.settings.on_done(example.id)
 
     def _settle(self, call: Call, trace: Trace) -> None:
         cost = 0.0 if trace.cached else sum(cost for cost in call.costs if cost is not None)

@@ -1,10 +1,12 @@
-"""How fast one endpoint may be called: concurrency that adapts, requests and tokens per minute, pauses.
+"""How fast one endpoint may be called: concurrency that adapts, requests and tokens per minute, pauses; and how many
+answers are worked on at once.
 
-Pure: time is an argument, so that tests need no clock.
+Lanes and buckets are pure: time is an argument, so that tests need no clock.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -121,3 +123,32 @@ class Lane(Generic[Waiting]):
             self._lowered_at_s = now_s
         if retry_after_s:
             self.paused_until_s = max(self.paused_until_s, now_s + min(retry_after_s, LONGEST_PAUSE_S))
+
+
+class Turnstile:
+    """Lets a few through at once, in the order they came; one event loop, no locks."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # not cancelled
+                turn.set_result(None)
+                return
+        self._free += 1

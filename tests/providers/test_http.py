@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -138,6 +139,19 @@ def test_the_connection_is_kept_for_the_next_call(wire: Wire) -> None:
         return sum(len(kept) for kept in session.connector._conns.values())
 
     assert wire.run(use, Canned(b"{}")) == 1
+
+
+def test_an_answer_has_the_time_of_its_arrival_however_late_it_is_read(wire: Wire) -> None:
+    waited: list[float] = []
+
+    async def use(base_url: str, http: Http) -> None:
+        async with await http.post(URL(base_url), b"{}", {}) as reply:
+            await asyncio.sleep(0.2)
+            await reply.read()
+            waited.append(time.perf_counter() - reply.received_s)
+
+    wire.run(use, Canned({"text": "yes"}))
+    assert waited[0] > 0.15
 
 
 def test_cookies_are_not_kept(wire: Wire) -> None:

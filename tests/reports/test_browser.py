@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browsing import until
 from conftest import require
 from ratchet.reports import html
 from ratchet.reports.examples import Detail
@@ -113,7 +114,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, report: Path, width:
 def test_filters_show_only_their_rows_and_the_address_remembers(browser: Browser, report: Path) -> None:
     page = _open(browser, report, Seen())
     page.get_by_role("button", name="Errored").click()
-    page.wait_for_function("document.querySelectorAll('tr[data-row]').length === 1")
+    until(page, "document.querySelectorAll('tr[data-row]').length === 1")
     assert "show=errored" in page.url
     again = _open(browser, report, Seen(), at="#show=errored")
     assert again.locator("tr[data-row]").count() == 1
@@ -123,7 +124,7 @@ def test_text_filters_by_id(browser: Browser, report: Path) -> None:
     page = _open(browser, report, Seen())
     page.keyboard.press("/")
     page.keyboard.type("ticket-123")
-    page.wait_for_function("document.querySelectorAll('tr[data-row]').length === 1")
+    until(page, "document.querySelectorAll('tr[data-row]').length === 1")
     assert page.locator("output").inner_text() == "1 row"
 
 
@@ -131,13 +132,13 @@ def test_rows_stand_where_they_belong_after_scrolling_and_filtering(browser: Bro
     page = _open(browser, report, Seen())
     top = page.evaluate("document.querySelector('.scroll').getBoundingClientRect().top + 30")
     page.evaluate("document.querySelector('.scroll').scrollTop = 36 * 200")
-    page.wait_for_function("document.querySelector('tr.gap td').offsetHeight > 36 * 100")
+    until(page, "document.querySelector('tr.gap td').offsetHeight > 36 * 100")
     rows = page.evaluate(
         "[...document.querySelectorAll('tr[data-row]')].map(r => Math.round(r.getBoundingClientRect().top))"
     )
     assert any(abs(y - top) <= 2 for y in rows)
     page.get_by_role("button", name="Worse").click()
-    page.wait_for_function("document.querySelector('tr.gap td').offsetHeight === 0")
+    until(page, "document.querySelector('tr.gap td').offsetHeight === 0")
     first = page.locator("tr[data-row]").first.bounding_box()
     assert first is not None
     assert abs(first["y"] - top) <= 2
@@ -147,10 +148,10 @@ def test_j_moves_down_and_escape_closes(browser: Browser, report: Path) -> None:
     page = _open(browser, report, Seen())
     first = page.locator("tr.open").get_attribute("data-row")
     page.keyboard.press("j")
-    page.wait_for_function(f"document.querySelector('tr.open')?.dataset.row !== '{first}'")
+    until(page, f"document.querySelector('tr.open')?.dataset.row !== '{first}'")
     assert f"row={page.locator('tr.open').get_attribute('data-row')}" in page.url
     page.keyboard.press("Escape")
-    page.wait_for_function("!document.querySelector('tr.open')")
+    until(page, "!document.querySelector('tr.open')")
     assert "row=" not in page.url
 
 
@@ -193,9 +194,7 @@ def test_a_click_on_what_regressions_share_shows_those_examples(browser: Browser
     finding = page.locator(".common button", has_text="level: hard")
     assert "elsewhere 0 of" in page.locator(".common").inner_text()
     finding.click()
-    page.wait_for_function(
-        f"document.querySelector('output').textContent.startsWith('{level.count('hard')} ')"
-    )
+    until(page, f"document.querySelector('output').textContent.startsWith('{level.count('hard')} ')")
     assert "show=worse" in page.url
     assert "slice=level%3Ahard" in page.url
     assert page.locator("select").input_value() == "level:hard"

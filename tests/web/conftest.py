@@ -164,18 +164,6 @@ def shared_site(page_template: Sample, tmp_path_factory: pytest.TempPathFactory)
         yield found.url
 
 
-def until(page: Page, expression: str, argument: Any = None, *, timeout_s: float = 15.0) -> Any:
-    """What this JavaScript gives once it gives something true.
-
-    Playwright's `wait_for_function` evaluates its text within the page, which the page's security policy forbids.
-    """
-    end = time.monotonic() + timeout_s
-    while not (found := page.evaluate(expression, argument)):
-        assert time.monotonic() < end, f"never came true: {expression}"
-        page.wait_for_timeout(20)
-    return found
-
-
 @dataclass
 class Watch:
     """What a browser asked for and complained about."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browsing import until
 from ratchet.stores.sqlite import SQLiteStore
 from ratchet.web import access
 
-from .conftest import OpenPage, Watch, serving, until
+from .conftest import OpenPage, Watch, serving
 from .samples import Sample
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browsing import until
 from ratchet.stores.sqlite import SQLiteStore
 from ratchet.verdicts import keeping
 from ratchet.web import labels_seen
 
 from . import hostile
-from .conftest import until
 from .samples import COUNT, Sample
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from browsing import until
 from labels.desk import a_desk
 from ratchet.labels import queues, rubrics
 from ratchet.labels.queues import Recipe
@@ -135,9 +136,10 @@ def test_two_hundred_labels_by_keyboard_and_none_lost_when_the_server_is_killed_
             answer = shown(page)
             said[answer] = good(answer)
             page.keyboard.press("g" if good(answer) else "b")
-            page.wait_for_function(
+            until(
+                page,
                 "before => document.getElementById('label-card').hidden || document.querySelector('#label-card .side').innerText.trim() !== before",
-                arg=answer,
+                answer,
             )
 
         for _ in range(100):
@@ -183,9 +185,10 @@ def test_two_people_at_once_never_get_the_same_item(desk: Desk, open_page: OpenP
                 answer = shown(page)
                 seen[name].append(answer)
                 page.keyboard.press("g")
-                page.wait_for_function(
+                until(
+                    page,
                     "before => document.getElementById('label-card').hidden || document.querySelector('#label-card .side').innerText.trim() !== before",
-                    arg=answer,
+                    answer,
                 )
     for page in pages.values():
         settled(page, 60)
@@ -296,9 +299,7 @@ def test_the_judge_s_answer_is_hidden_until_one_has_committed_then_a_key_disagre
     assert all("so it seems" not in text for text in asked), "nothing that came before the label told it"
     page.keyboard.press("x")
     expect(page.get_by_role("button", name="Disagree")).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function(
-        "sessionStorage.length === 0 || Object.values(sessionStorage).every(v => v === '[]')"
-    )
+    until(page, "sessionStorage.length === 0 || Object.values(sessionStorage).every(v => v === '[]')")
     with desk.store() as store:
         (flag,) = [e for e in store.label_events(queue) if e.kind == "disagree"]
     assert (flag.person, flag.position) == ("ann", 0)

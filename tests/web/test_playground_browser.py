@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import OpenPage, Watch, until
+from browsing import until
+
+from .conftest import OpenPage, Watch
 from .hostile import assert_inert
 
 if TYPE_CHECKING:

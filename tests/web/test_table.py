@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from browsing import until
 from ratchet.web import pages, serving
 from ratchet.web.app import create_app
 from ratchet.web.settings import Settings
 
-from .conftest import OpenPage, Watch, until
+from .conftest import OpenPage, Watch
 from .samples import Sample
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ class _Wire(ResponseHandler):
     arrived_s = 0.0
 
     def data_received(self, data: bytes) -> None:
-        self.arrived_s = perf_counter()
+        if data:  # aiohttp also calls this with nothing, when it goes on with what it holds
+            self.arrived_s = perf_counter()
         super().data_received(data)
 
 
