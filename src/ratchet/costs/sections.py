@@ -34,7 +34,8 @@ def section(
         arms={name: bills.arms[name] for name in (baseline, candidate)},
         judge_usd=0.0,
     )
-    return codec.encode(build(pair, Terms(traffic=traffic), baseline=baseline, candidate=candidate))
+    terms = Terms(traffic=traffic, spent_usd=sum(bill.paid_usd for bill in pair.arms.values()))
+    return codec.encode(build(pair, terms, baseline=baseline, candidate=candidate))
 
 
 def read(found: Mapping[str, Json]) -> CostCase | None:

@@ -133,7 +133,10 @@ def _quantiles(
             f'<rect class="c-hit" x="{x - 4:.1f}" y="{top:.1f}" width="8" height="{base - top:.1f}"/>',
         ]
         if x - 12 > free:  # names that would run into each other are in the tooltip and the table alone
-            marks.append(f'<text class="c-tick" x="{x:.1f}" y="{top - 1:.1f}">{charts._shown(name)}</text>')
+            side, at = (" c-end", right) if x > right - 12 else ("", x)
+            marks.append(
+                f'<text class="c-tick{side}" x="{at:.1f}" y="{top - 1:.1f}">{charts._shown(name)}</text>'
+            )
             free = x + 12
         parts.append(charts._group("", f"{arm.arm}: {name} {value:.3g} s", marks))
     return parts
