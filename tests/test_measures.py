@@ -125,7 +125,7 @@ def test_a_confusion_matrix_of_sets_is_refused() -> None:
 
 def test_facts_of_a_trace_are_read_by_the_names_that_checks_use() -> None:
     blank: dict[str, Any] = dict.fromkeys(TraceRow.__dataclass_fields__)
-    blank |= {"cost_usd": 0.5, "output_tokens": 30, "latency_s": 2.0, "ttft_s": 0.5}
+    blank |= {"cost_usd": 0.5, "output_tokens": 31, "latency_s": 2.0, "ttft_s": 0.5}
     row = TraceRow(**blank)
     assert [
         measures.fact(name, row) for name in ("cost_usd", "tokens_per_s", "error", "ttft_s", "input_tokens")

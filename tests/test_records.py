@@ -95,7 +95,9 @@ def test_a_scorer_read_from_a_record_says_how_to_find_its_function() -> None:
     ("facts", "speed"),
     [
         ({"output_tokens": 100, "latency_s": 2.0}, 50.0),
-        ({"output_tokens": 100, "latency_s": 2.0, "ttft_s": 1.0}, 100.0),
+        ({"output_tokens": 101, "latency_s": 2.0, "ttft_s": 1.0}, 100.0),
+        ({"output_tokens": 1, "latency_s": 2.0, "ttft_s": 1.0}, None),
+        ({"output_tokens": 100, "latency_s": 1.0002, "ttft_s": 1.0}, None),
         ({"output_tokens": 100, "latency_s": 1.0, "ttft_s": 1.0}, None),
         ({"output_tokens": 0, "latency_s": 2.0}, None),
         ({"output_tokens": 100}, None),

@@ -161,7 +161,7 @@ def test_facts_of_an_arm_are_the_sums_and_quantiles_of_its_rows(store: Store) ->
     assert arm.latency_s["p95"] == pytest.approx(3.85)
     assert (arm.latency_s["min"], arm.latency_s["max"], arm.latency_s["mean"]) == (1.0, 4.0, 2.5)
     assert "p99" not in arm.latency_s
-    speeds = [10 / (i + 0.5) for i in range(4)]
+    speeds = [9 / (i + 0.5) for i in range(4)]
     assert arm.tokens_per_s == pytest.approx(statistics.median(speeds))
     assert (summary.judge_calls, summary.judge_cost_usd) == (1, 0.125)
     assert "a: 1 of 7 answers came from the cache; they have no latency" in summary.notes

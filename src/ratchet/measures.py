@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from ratchet import codec
 from ratchet.errors import StatisticsError, UnknownNameError
 from ratchet.ports import Embed, TraceRow
-from ratchet.records import Json, Score, ScoreValue
+from ratchet.records import Json, Score, ScoreValue, generation_speed
 
 if TYPE_CHECKING:
     from ratchet.stats.labels import Average, LabelSets
@@ -96,8 +96,7 @@ def fact(metric: str, row: TraceRow) -> float | None:
     if metric == "error":
         return float(row.error_kind is not None)
     if metric == "tokens_per_s":
-        seconds = (row.latency_s or 0.0) - (row.ttft_s or 0.0)
-        return row.output_tokens / seconds if row.output_tokens and seconds > 0 else None
+        return generation_speed(row.output_tokens, row.latency_s, row.ttft_s)
     if metric not in FACTS:
         raise UnknownNameError("fact", metric, FACTS)
     value = getattr(row, metric)

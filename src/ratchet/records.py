@@ -402,11 +402,27 @@ class Trace(_Record):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Output tokens per second of generation: after the first token where that is known."""
-        if not self.output_tokens or self.latency_s is None:
-            return None
-        generating_s = self.latency_s - (self.ttft_s or 0.0)
-        return self.output_tokens / generating_s if generating_s > 0 else None
+        """How fast its tokens came: `generation_speed`."""
+        return generation_speed(self.output_tokens, self.latency_s, self.ttft_s)
+
+
+def generation_speed(
+    output_tokens: int | None, latency_s: float | None, ttft_s: float | None
+) -> float | None:
+    """Output tokens per second: of a stream those after its first, else all over the whole latency.
+
+    None where it can't be seen: a count or time is missing, or a stream came in one piece (`ONE_PIECE_S`).
+    """
+    if not output_tokens or not latency_s:
+        return None
+    if ttft_s is None:
+        return output_tokens / latency_s
+    generating_s = latency_s - ttft_s
+    return (output_tokens - 1) / generating_s if output_tokens > 1 and generating_s > ONE_PIECE_S else None
+
+
+ONE_PIECE_S = 0.001
+"""A stream whose tokens all come within this time was sent in one piece: nothing tells how fast they were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ratchet import measures
 from ratchet.ports import Store, TraceRow
-from ratchet.records import Dimension, Run, Score, ScoreValue
+from ratchet.records import ONE_PIECE_S, Dimension, Run, Score, ScoreValue
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
@@ -289,6 +289,15 @@ class _Scores:
         return [score for code in codes[codes > 0] if (score := self._examples[code]) is not None]
 
 
+def _speeds(tokens: Floats, latency_s: Floats, ttft_s: Floats) -> Floats:
+    """`records.generation_speed` of many answers, those left out that have none."""
+    streamed = ~np.isnan(ttft_s)
+    counted = np.where(streamed, tokens - 1, tokens)
+    seconds = np.where(streamed, latency_s - ttft_s, latency_s)
+    seen = (counted > 0) & (seconds > np.where(streamed, ONE_PIECE_S, 0.0))
+    return counted[seen] / seconds[seen]
+
+
 def _arm(arm: str, rows: _Rows, code: int, scores: Mapping[str, ScoreSummary]) -> ArmSummary:
     mine = rows.arm == code
     ok = mine & (rows.error == 0)
@@ -296,10 +305,7 @@ def _arm(arm: str, rows: _Rows, code: int, scores: Mapping[str, ScoreSummary]) -
     cost = rows.numbers["cost_usd"]
     priced = mine & ~np.isnan(cost)
     latency, ttft = rows.numbers["latency_s"], rows.numbers["ttft_s"]
-    generating = latency - np.nan_to_num(ttft)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        speed = rows.numbers["output_tokens"] / generating
-    speed = speed[ok & (generating > 1e-9) & (rows.numbers["output_tokens"] > 0)]
+    speed = _speeds(rows.numbers["output_tokens"][ok], latency[ok], ttft[ok])
     errors = Counter({rows.errors.values[c]: int(n) for c, n in _counted(rows.error[mine]) if c > 0})
     return ArmSummary(
         arm=arm,
