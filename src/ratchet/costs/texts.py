@@ -251,7 +251,13 @@ def notes(case: CostCase) -> list[str]:
     if case.judge_usd:
         found.append(f"Judges cost {usd(case.judge_usd)} in this run; scoring is no part of serving.")
     found.append(f"This run was billed {usd(case.spent_usd)}; answers from the cache cost nothing again.")
-    return [*found, *(f"{note[0].upper()}{note[1:]}." for note in case.notes)]
+    names = tuple(arm.name for arm in case.arms)
+    return [*found, *(f"{_begun(note, names)}." for note in case.notes)]
+
+
+def _begun(note: str, names: tuple[str, ...]) -> str:
+    """The note as a sentence; an arm's name stays as it is."""
+    return note if note.startswith(names) else f"{note[0].upper()}{note[1:]}"
 
 
 def price_text(price: Price) -> str:
