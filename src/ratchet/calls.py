@@ -279,6 +279,21 @@ def price_of(outcome: Outcome, price: Price | None) -> float | None:
     return cost_usd(price, outcome.usage)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where in a run an answer belongs; the fields of a trace with these names."""
+
+    run_id: str | None = None
+    arm: str | None = None
+    example_id: str | None = None
+    repeat: int = 0
+    group: str | None = None
+    request_key: str | None = None
+
+
+NOWHERE = Origin()
+
+
 def trace_of(
     outcome: Outcome,
     request: Request,
@@ -287,15 +302,25 @@ def trace_of(
     spans: Sequence[Span],
     cost: float | None,
     queue_s: float,
+    origin: Origin = NOWHERE,
 ) -> Trace:
-    """The trace of an answer, its last attempt being `outcome`; origin and answer are the caller's to add."""
+    """The trace of an answer, its last attempt being `outcome`; its answer is its output until one is extracted."""
     usage = outcome.usage
-    output = outcome.value if outcome.value is not None else outcome.text
     failed = outcome.failure is not None
+    output = outcome.value if outcome.value is not None else outcome.text
+    if failed and not outcome.text:
+        output = None
     return Trace(
         id=trace_id,
+        run_id=origin.run_id,
+        arm=origin.arm,
+        example_id=origin.example_id,
+        repeat=origin.repeat,
+        group=origin.group,
+        request_key=origin.request_key,
         input=list(request.messages) or request.input,
-        output=None if failed and not outcome.text else output,
+        output=output,
+        answer=output,
         tool_calls=outcome.tool_calls,
         refusal=outcome.refusal,
         finish_reason=outcome.finish_reason,

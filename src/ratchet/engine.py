@@ -13,13 +13,13 @@ import functools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ratchet import budgets, calls, codec, policy, scores
 from ratchet.arms import Arm, Call
 from ratchet.budgets import Amount, Ledger
-from ratchet.calls import Outcome
+from ratchet.calls import Origin, Outcome
 from ratchet.errors import PromptError
 from ratchet.limits import Lane, Turnstile
 from ratchet.plans import Block
@@ -403,8 +403,8 @@ class Engine:
             return None
         return found.replace(
             id=call.trace_id, cached=True, ttft_s=None, latency_s=None, queue_s=None, attempts=0, spans=(),
-            answer_error=None, created_at=time.time(),
-            metadata={**found.metadata, "cached_from": found.id},
+            answer=found.output, answer_error=None, created_at=time.time(),
+            metadata={**found.metadata, "cached_from": found.id}, **asdict(self._origin(call)),
         )  # fmt: skip
 
     def _note_attempt(self, call: Call, outcome: Outcome) -> None:
@@ -460,26 +460,30 @@ class Engine:
         known = [cost for cost in call.costs if cost is not None]
         cost = sum(known) if len(known) == len(call.costs) else None
         return calls.trace_of(
-            outcome, call.request, trace_id=call.trace_id, spans=call.spans, cost=cost, queue_s=call.queue_s
-        )
+            outcome, call.request, trace_id=call.trace_id, spans=call.spans, cost=cost, queue_s=call.queue_s,
+            origin=self._origin(call),
+        )  # fmt: skip
+
+    def _origin(self, call: Call) -> Origin:
+        """Its place in this run; a scorer's own call is of no arm."""
+        example = call.example
+        if example is None:
+            return Origin(run_id=self.settings.run_id, repeat=call.repeat, request_key=call.request_key)
+        return Origin(
+            run_id=self.settings.run_id, arm=call.arm.name, example_id=example.id, repeat=call.repeat,
+            group=example.group, request_key=call.request_key,
+        )  # fmt: skip
 
     async def _keep_broken(self, arm: Arm, example: Example, repeat: int, error: PromptError) -> None:
         """An example that the prompt can't be filled in from is an answer that failed, like any other."""
         failure = Failure(kind="prompt", message=str(error))
         trace = Trace(
-            id=codec.new_id(), input=example.input, error=failure, attempts=0, created_at=time.time()
-        )
-        trace = self._placed(trace, arm, example, repeat, None)
+            id=codec.new_id(), run_id=self.settings.run_id, arm=arm.name, example_id=example.id, repeat=repeat,
+            group=example.group, input=example.input, error=failure, attempts=0, created_at=time.time(),
+        )  # fmt: skip
         await self.store.awrite([trace, *self._inline_scores(trace, example)])
         self._count(arm.progress, trace)
         self.settings.on_done(example.id)
-
-    def _placed(self, trace: Trace, arm: Arm, example: Example, repeat: int, key: str | None) -> Trace:
-        """The trace with its origin; its answer is its output until something is extracted."""
-        return trace.replace(
-            run_id=self.settings.run_id, arm=arm.name, example_id=example.id, repeat=repeat, group=example.group,
-            request_key=key, answer=trace.output,
-        )  # fmt: skip
 
     async def _keep(self, call: Call, trace: Trace) -> None:
         """Make the answer durable and give the slot back; what takes long to score is scored beside the next calls."""
@@ -487,7 +491,6 @@ class Engine:
         if example is None:
             await self._keep_asked(call, trace)
             return
-        trace = self._placed(trace, arm, example, call.repeat, call.request_key)
         if arm.extract is not None and trace.error is None:
             trace = arm.extract(trace)
         found = self._inline_scores(trace, example)
@@ -560,8 +563,9 @@ class Engine:
             if not self.ledger.reserve(call.reserved):
                 failure = Failure(kind="budget", message="the run's budget has no room for this judge call")
                 refused = Trace(
-                    id=call.trace_id, input=list(request.messages), error=failure, created_at=time.time()
-                )
+                    id=call.trace_id, run_id=self.settings.run_id, repeat=repeat, request_key=key,
+                    input=list(request.messages), error=failure, created_at=time.time(),
+                )  # fmt: skip
                 refused = self._asked(call, refused)
                 await self.store.awrite([refused])
                 return refused
@@ -573,11 +577,8 @@ class Engine:
         return await call.future
 
     def _asked(self, call: Call, trace: Trace) -> Trace:
-        """The trace of a scorer's own call with its origin."""
-        return trace.replace(
-            run_id=self.settings.run_id, repeat=call.repeat, request_key=call.request_key,
-            metadata={**trace.metadata, "judged": call.judged},
-        )  # fmt: skip
+        """The trace of a scorer's own call, with what it judges."""
+        return trace.replace(metadata={**trace.metadata, "judged": call.judged})
 
     async def _judge_arm(self, variant: Variant) -> Arm:
         """The judge made ready, once a variant."""

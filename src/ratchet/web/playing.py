@@ -223,13 +223,9 @@ async def _attempted(
     operation = "invoke_agent" if asked.variant.target is not None else "chat"
     span = calls.span_of(outcome, request, trace_id, number=1, operation=operation)
     trace = calls.trace_of(
-        outcome, request, trace_id=trace_id, spans=(span,), cost=calls.price_of(outcome, price), queue_s=0.0
-    )
-    trace = trace.replace(
-        example_id=asked.example_id or None,
-        answer=trace.output,
-        metadata={**trace.metadata, "playground": asked.by},
-    )
+        outcome, request, trace_id=trace_id, spans=(span,), cost=calls.price_of(outcome, price), queue_s=0.0,
+        origin=calls.Origin(example_id=asked.example_id or None),
+    ).replace(metadata={**outcome.metadata, "playground": asked.by})  # fmt: skip
     await store.awrite([trace])
     yield {"end": _end(trace, price)}
 
