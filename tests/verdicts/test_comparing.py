@@ -69,7 +69,7 @@ def test_several_candidates_are_each_judged_against_the_baseline() -> None:
     assert [(each.inputs["candidate"], each.outcome) for each in found] == [("b", "ship"), ("c", "hold")]
     ship, hold = found
     assert (
-        "2 candidates were tried against a: b ships among all of them too (Holm p = 0." in ship.warnings[-1]
+        "2 candidates were tried against a: b ships among all of them too (Holm p = 0." in ship.reasons[-1]
     )
     assert "each verdict holds its error rate for its own candidate alone" in hold.warnings[-1]
     assert ship.inputs["candidates"]["b"]["holm_p"] == pytest.approx(2 * ship.inputs["candidates"]["b"]["p"])
@@ -87,7 +87,7 @@ def test_a_ship_that_is_the_luckiest_of_many_is_told_from_one_that_stands() -> N
         for arms in ([lucky, *others], [some], [some, *others])
     )
     assert [clear.outcome, few.outcome, many.outcome] == ["ship", "ship", "ship"]
-    assert "lucky ships among all of them too" in clear.warnings[-1]
+    assert "lucky ships among all of them too" in clear.reasons[-1]
     assert not any("candidates were tried" in warning for warning in few.warnings)
     assert "5 candidates were tried against a: some ships by itself" in many.warnings[-1]
     assert "Confirm it on fresh examples" in many.warnings[-1]

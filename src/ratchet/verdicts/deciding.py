@@ -84,7 +84,7 @@ def decide_among(
         candidate=arm_of(evidence, candidate).variant_id or candidate,
         results=results,
         run_ids=tuple(map(str, evidence.facts.get("run_ids", ()))),
-        reasons=(*why, *found.note()),
+        reasons=(*why, *found.note(), *rivals.notes()),
         warnings=(*_about_checks(how), *conditions.warnings, *rivals.warnings()),
         inputs={
             **_inputs(evidence, found.pair, chosen, how, alpha, seed),

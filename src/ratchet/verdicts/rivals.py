@@ -28,21 +28,30 @@ class Rivals:
     p: dict[str, float]
     adjusted: dict[str, float]
 
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader must know beside the candidate's own verdict; nothing where it is the only one."""
-        tried = len(self.p)
-        if tried < 2:
+    def notes(self) -> tuple[str, ...]:
+        """That a ship holds among all candidates too, where several were tried and it does."""
+        if len(self.p) < 2 or self.outcome != "ship" or self._p > self.alpha:
             return ()
-        text = f"{tried} candidates were tried against {self.baseline}"
+        return (f"{self._tried}: {self.candidate} ships among all of them too (Holm p = {self._p:.3f})",)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the candidate's own verdict doesn't hold, where several were tried."""
+        if len(self.p) < 2 or self.notes():
+            return ()
         if self.outcome != "ship":
-            return (f"{text}; each verdict holds its error rate for its own candidate alone.",)
-        p = self.adjusted[self.candidate]
-        if p <= self.alpha:
-            return (f"{text}: {self.candidate} ships among all of them too (Holm p = {p:.3f}).",)
+            return (f"{self._tried}; each verdict holds its error rate for its own candidate alone.",)
         return (
-            f"{text}: {self.candidate} ships by itself, but as the pick of all of them it may be luck (Holm p = {p:.3f}). "
-            "Confirm it on fresh examples.",
+            f"{self._tried}: {self.candidate} ships by itself, but as the pick of all of them it may be luck "
+            f"(Holm p = {self._p:.3f}). Confirm it on fresh examples.",
         )
+
+    @property
+    def _tried(self) -> str:
+        return f"{len(self.p)} candidates were tried against {self.baseline}"
+
+    @property
+    def _p(self) -> float:
+        return self.adjusted[self.candidate]
 
     def facts(self) -> dict[str, Json]:
         """For the inputs of the verdict."""
