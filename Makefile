@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test slow check bench validity format clean
+.PHONY: setup demo test slow check bench validity latencies format clean
 
 setup: .venv/.dev
 
@@ -42,6 +42,10 @@ bench: .venv/.dev
 # two processes share the cores; more threads inside each only wait for one another
 validity: .venv/.run
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m ratchet.testing.simulate --write docs/validity.md
+
+# the figures of docs/load.md on intervals of latency differences: ten minutes
+latencies: .venv/.run
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m ratchet.testing.latencies
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from ratchet.errors import PairingError, StatisticsError
 from ratchet.loads import quantiles
+from ratchet.testing.latencies import LATENCIES
 
 
 def test_blocks_are_stretches_of_time_of_like_size() -> None:
@@ -48,6 +50,47 @@ def test_pairing_narrows_a_difference_where_long_prompts_are_slow_on_both() -> N
     apart = quantiles.difference(before, after, 0.5)
     assert paired.high - paired.low < 0.6 * (apart.high - apart.low)
     assert paired.estimate == apart.estimate
+
+
+def test_the_sides_of_a_difference_of_paired_rows_are_alike_and_of_rows_apart_are_not() -> None:
+    rng = np.random.default_rng(5)
+    before, after = LATENCIES["same prompts"](1000, rng)
+    sides = [
+        (found.estimate - found.low, found.high - found.estimate)
+        for found in (quantiles.difference(before, after, 0.5, paired=paired) for paired in (True, False))
+    ]
+    assert sides[0][0] == pytest.approx(sides[0][1])
+    assert sides[1][0] != pytest.approx(sides[1][1], rel=0.02)
+
+
+def test_a_handful_of_paired_rows_in_the_tail_that_agree_still_leave_a_width() -> None:
+    slow = np.random.default_rng(6).permutation(np.arange(1.0, 1001.0))
+    found = quantiles.difference(slow, slow + 5.0, 0.99, paired=True)
+    assert found.n_groups is None, "no blocks of time here"
+    assert found.low < 5.0 < found.high
+    assert found.high - found.low < 8.0, "apart it would be near 20"
+
+
+def test_the_limits_of_one_arm_miss_its_p99_about_as_often_on_either_side() -> None:
+    rows = np.random.default_rng(7).permutation(np.arange(1.0, 1001.0))
+    found = quantiles.difference(np.zeros(1000), rows, 0.99)
+    assert 982.0 < found.low < 984.0, "984 rows below p99 are exact at 2.5 %"
+    assert 995.0 < found.high < 997.0, "and 996"
+
+
+def test_failures_within_the_reach_of_one_arm_open_its_side_alone() -> None:
+    rng = np.random.default_rng(8)
+    before = rng.lognormal(0, 0.3, 1000)
+    after = before * rng.lognormal(0, 0.1, 1000)
+    after[rng.choice(1000, 7, replace=False)] = math.inf
+    found = quantiles.difference(before, after, 0.99, paired=True)
+    assert found.high == math.inf
+    assert math.isfinite(found.low)
+    assert math.isfinite(found.estimate)
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(quantiles).failed == 0
 
 
 def test_a_quantile_that_falls_on_failures_is_infinite_and_two_such_say_nothing() -> None:

@@ -1,6 +1,6 @@
 """Simulated load tests whose truth is known: do the intervals of latency differences hold their level?
 
-    python -m ratchet.testing.latencies
+    make latencies        (python -m ratchet.testing.latencies)
 
 draws many tests of each setting, counts how often the 95 % interval of a p50, p95 or p99 difference holds the true one,
 and exits with 1 where a setting that is claimed is off by more than 2 points.
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], tuple[Floats, Floats]]
 LEVEL = 0.95
 TOLERANCE = 0.02
-DRAWS = 4000
+DRAWS = 10_000
 _TRUTH_ROWS = 1_000_000
 _TRUTH_ROUNDS = 8
 
@@ -89,11 +89,23 @@ def _steady(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return 0.1 + 0.002 * np.exp(rng.standard_normal(n)), 0.1 + 0.003 * np.exp(rng.standard_normal(n))
 
 
+def _unlike(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """A change that brings a long tail."""
+    return np.exp(0.3 * rng.standard_normal(n)), np.exp(rng.standard_normal(n))
+
+
 def _same_prompts(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """A long prompt is slow on both."""
     shared = 0.5 * rng.standard_normal(n)
     first = 0.5 * np.exp(shared + 0.25 * rng.standard_normal(n))
     return first, 0.6 * np.exp(shared + 0.25 * rng.standard_normal(n))
+
+
+def _nearly_equal(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """The prompt's length tells nearly all: of ten slow requests nine are slow on both."""
+    shared = 0.5 * rng.standard_normal(n)
+    first = 0.5 * np.exp(shared + 0.03 * rng.standard_normal(n))
+    return first, 0.6 * np.exp(shared + 0.03 * rng.standard_normal(n))
 
 
 def _drifting(n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -120,22 +132,25 @@ LATENCIES: Mapping[str, Draw] = {
     "heavy tail": _heavy,
     "two kinds": _two_kinds,
     "steady": _steady,
+    "unlike tails": _unlike,
     "same prompts": _same_prompts,
+    "nearly equal": _nearly_equal,
     "drifting": _drifting,
     "queues": _queues,
 }
-PAIRED = frozenset({"same prompts", "drifting", "queues"})
+PAIRED = frozenset({"same prompts", "nearly equal", "drifting", "queues"})
 
 
 def all_settings() -> list[Setting]:
-    """What is measured; all but queues are claimed."""
+    """What is measured; all is claimed but short tests of queues."""
     sizes = ((0.5, (200, 1000)), (0.95, (300, 1000)), (0.99, (1000, 4000)))
+    longer = [Setting(latencies="queues", q=q, n=4000) for q in (0.5, 0.95)]
     return [
-        Setting(latencies=name, q=q, n=n, claimed=name != "queues")
+        Setting(latencies=name, q=q, n=n, claimed=name != "queues" or (q, n) == (0.5, 1000))
         for name in LATENCIES
         for q, numbers in sizes
         for n in numbers
-    ]
+    ] + longer
 
 
 def truth(setting: Setting, *, seed: int = 0) -> float:
