@@ -314,10 +314,7 @@ def bench(folder: Path, *, examples: int = 50_000, million: bool = True) -> None
                 f"  first view in Chromium, cold: {seen['first_ms']:.0f} ms (goal: less than 1,000), {seen['bytes'] / 1024:.0f} KB transferred (goal: less than 120)"
             )
             for name in ("filter", "sort", "open"):
-                wait = 120 if name == "filter" else 0
-                print(
-                    f"  {name} in Chromium: {_ms(seen[name])} (goal: 150{f', after the {wait} ms that a form waits for more typing' if wait else ''})"
-                )
+                print(f"  {name} in Chromium: {_ms(seen[name])} (goal: 150)")
         print(
             "  over HTTP (goal: 150 ms), on a machine with a load of",
             " ".join(f"{load:.1f}" for load in os.getloadavg()),

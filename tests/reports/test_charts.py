@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from xml.etree import ElementTree
 
 import pytest
@@ -61,6 +62,28 @@ def test_many_points_are_counted_in_cells() -> None:
     shown = charts.scatter(points, label="x", x_name="a", y_name="b")
     assert "c-cell" in shown
     assert shown.count("<g>") < 1_200
+
+
+def test_no_name_of_a_mark_lies_on_the_front_or_on_another_mark() -> None:
+    """A cheap and a dear arm of nearly the same quality: a name between them would be struck through."""
+    points = [
+        charts.Point(label=name, x=x, y=y, note="", kind=kind, front=True)
+        for name, x, y, kind in (
+            ("cheap", 0.2, 0.956, "candidate"),
+            ("dear", 1.5, 0.962, "baseline"),
+            ("free", 0.0, 0.8, "other"),
+        )
+    ]
+    root = ElementTree.fromstring(charts.scatter(points, label="x", x_name="a", y_name="b"))
+    (line,) = (one for one in root.iter("polyline"))
+    corners = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
+    for text in (one for one in root.iter("text") if "c-point" in one.get("class", "")):
+        x, y, wide = float(text.get("x", "")), float(text.get("y", "")), 6 * len(text.text or "")
+        low = x if "c-start" in text.get("class", "") else x - wide
+        for (x1, y1), (x2, y2) in itertools.pairwise(corners):
+            for k in range(101):
+                at = x1 + k / 100 * (x2 - x1), y1 + k / 100 * (y2 - y1)
+                assert not (low <= at[0] <= low + wide and y - 8 <= at[1] <= y + 2), text.text
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,25 @@ def test_static_files_are_kept_for_ever_under_their_version(client: TestClient) 
     assert client.get("/static/old/web.css").headers["cache-control"] == "no-cache"
 
 
+def test_a_page_asks_for_all_modules_of_its_scripts_at_once(client: TestClient) -> None:
+    """One after the other they would take a round trip each."""
+    html = client.get("/playground").text
+    named = re.findall(r'(?:rel="modulepreload" href|<script type="module" src)="/static/\w+/([\w.]+)"', html)
+    assert {
+        "app.js",
+        "table.js",
+        "geometry.js",
+        "playground.js",
+        "playing.js",
+        "playground_columns.js",
+    } <= set(named)
+    assert len(named) == len(set(named))
+    needed = {
+        one for name in named for one in re.findall(r'"\./([\w.]+)";', assets.assets()[name].body.decode())
+    }
+    assert needed <= set(named)
+
+
 def test_every_file_that_a_page_names_is_there(client: TestClient) -> None:
     for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/").text):
         assert client.get(address).status_code == 200

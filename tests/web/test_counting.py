@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.ports import RunRow
+from ratchet.ports import ArmCounts, RunRow
 from ratchet.records import Trace
 from ratchet.stores import sqlite_views
 from ratchet.stores.sqlite import SQLiteStore
-from ratchet.web import counting
+from ratchet.web import counting, run_columns
 
 from .test_indexing import a_run, answers, trace_id
 
@@ -53,6 +53,27 @@ def test_new_answers_are_counted_at_once(store: SQLiteStore) -> None:
     tally = counting.tally(store, a_run())
     assert (tally.rows, tally.arms["a"].rows) == (7, 4)
     assert tally.cost_usd == pytest.approx(1.65)
+
+
+def test_what_was_counted_with_the_columns_holds_until_another_answer_comes(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = counting.tally(store, a_run())
+    run_columns.build(store.path, "r1", lambda step, done=0, total=0: None)
+    counted: list[str] = []
+    real = sqlite_views.counts
+
+    def watched(store: SQLiteStore, run_id: str, *, after: int = 0) -> list[ArmCounts]:
+        counted.append(run_id)
+        return real(store, run_id, after=after)
+
+    monkeypatch.setattr(sqlite_views, "counts", watched)
+    monkeypatch.setattr(counting, "_COUNTS", counting._Counts())
+    assert counting.tally(store, a_run()) == whole
+    assert counted == []
+    store.write([Trace(id=trace_id(50), run_id="r1", arm="a", example_id="new", cost_usd=1.0)])
+    monkeypatch.setattr(counting, "_COUNTS", counting._Counts())
+    assert counting.tally(store, a_run()).rows == whole.rows + 1
 
 
 def test_an_arm_without_an_answer_stands_at_nothing(store: SQLiteStore) -> None:

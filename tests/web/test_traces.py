@@ -47,7 +47,7 @@ def test_the_time_is_split_at_the_first_token() -> None:
     said = trace_facts.where_time_went(trace(latency_s=2.0, ttft_s=0.5, output_tokens=30))
     assert (
         said
-        == "2.00 s from request to last byte: 500 ms (25 %) to the first token, 1.50 s after it for 30 tokens at 20 tokens a second."
+        == "2.00 s from request to last byte: 500 ms (25 %) to the first token, 1.50 s after it for 30 tokens at 19 tokens a second."
     )
 
 

@@ -6,10 +6,11 @@ used, so that a strict content security policy holds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from markupsafe import Markup, escape
 
@@ -17,6 +18,13 @@ from ratchet.reports import texts
 
 Tone = Literal["up", "down", "flat"]
 MOST_POINTS = 2_000
+MOST_NAMED = 12
+"""Of the marks of a scatter plot: more names would lie on each other."""
+Spot: TypeAlias = tuple[float, float]
+_CHAR = 6.0
+"""Width of a letter of a mark's name, about."""
+_SIDES = tuple((start, dx, dy) for dx, dy in ((9, 4), (6, -8), (6, 17)) for start in (True, False))
+"""Where a mark's name may begin, or end: beside it, above it, below it."""
 _TAG = '<svg class="chart {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
 
 
@@ -185,27 +193,63 @@ def scatter(
     if len(points) > MOST_POINTS:
         parts += _cells(points, x_scale, y_scale)
         return _svg("scatter", width, height, label, parts)
-    front = sorted((p.x, p.y) for p in points if p.front)
+    front = [(x_scale(x), y_scale(y)) for x, y in sorted((p.x, p.y) for p in points if p.front)]
     if len(front) > 1:
-        path = " ".join(f"{x_scale(x):.1f},{y_scale(y):.1f}" for x, y in front)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in front)
         parts.append(_group("", "Pareto front: no other is better on one and as good on the other",
                             [f'<polyline class="c-front" points="{path}"/>']))  # fmt: skip
-    for index, point in enumerate(points):
-        parts.append(_marked(point, index, x_scale(point.x), y_scale(point.y), len(points) <= 12))
+    spots = [(x_scale(p.x), y_scale(p.y)) for p in points]
+    names = [""] * len(points)
+    if len(points) <= MOST_NAMED:
+        names = _names([_cut(p.label, 24) for p in points], spots, front, (left, 12.0, width, bottom))
+    for index, (point, name) in enumerate(zip(points, names, strict=True)):
+        parts.append(_marked(point, index, *spots[index], name))
     return _svg("scatter", width, height, label, parts)
 
 
-def _marked(point: Point, index: int, x: float, y: float, named: bool) -> str:
+def _names(
+    labels: Sequence[str],
+    spots: Sequence[Spot],
+    front: Sequence[Spot],
+    frame: tuple[float, float, float, float],
+) -> list[str]:
+    """A text beside each mark, at the first side where it lies on no line, mark or other text."""
+    taken = [
+        (x1 + k / 60 * (x2 - x1), y1 + k / 60 * (y2 - y1))
+        for (x1, y1), (x2, y2) in itertools.pairwise(front)
+        for k in range(61)
+    ]
+    found: list[str] = []
+    for label, (x, y) in zip(labels, spots, strict=True):
+        wide = _CHAR * len(label)
+        places: list[tuple[int, str, list[Spot]]] = []
+        for start, dx, dy in _SIDES:
+            near = x + dx if start else x - dx - wide
+            box = near, y + dy - 9, near + wide, y + dy + 3
+            outside = box[0] < frame[0] or box[1] < frame[1] or box[2] > frame[2] or box[3] > frame[3]
+            marks = [one for one in spots if one != (x, y)]
+            hits = sum(_inside(one, box, 6.0) for one in marks) + sum(_inside(one, box, 2.0) for one in taken)
+            at = near if start else near + wide
+            text = f'<text class="c-point {"c-start" if start else "c-end"}" x="{at:.1f}" y="{y + dy:.1f}">{_shown(label)}</text>'
+            corners = [(box[0] + k / 8 * wide, box[1] + 6) for k in range(9)]
+            places.append((1000 * outside + hits, text, corners))
+        _, text, corners = min(places, key=lambda place: place[0])
+        found.append(text)
+        taken += corners
+    return found
+
+
+def _inside(spot: Spot, box: tuple[float, float, float, float], room: float) -> bool:
+    return box[0] - room <= spot[0] <= box[2] + room and box[1] - room <= spot[1] <= box[3] + room
+
+
+def _marked(point: Point, index: int, x: float, y: float, name: str) -> str:
     kind = f"c-series-{point.kind}" if point.kind != "other" else f"c-series-{1 + index % 3}"
     shape = {
         "baseline": f'<rect class="{kind}" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>',
         "candidate": f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
     }.get(point.kind, f'<polygon class="{kind}" points="{x:.1f},{y - 6:.1f} {x + 5.5:.1f},{y + 4:.1f} {x - 5.5:.1f},{y + 4:.1f}"/>')  # fmt: skip
-    marks = [shape]
-    if named:
-        side = ' c-end" x="' + f"{x - 9:.1f}" if x > 330 else ' c-start" x="' + f"{x + 9:.1f}"
-        marks.append(f'<text class="c-point{side}" y="{y + 4:.1f}">{_shown(_cut(point.label, 24))}</text>')
-    return _group("", point.note, marks)
+    return _group("", point.note, [shape, name])
 
 
 def _cells(

@@ -23,12 +23,8 @@ from ratchet.reports.numbers import Unit
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FOLD_CHARS = 4_000
-"""Longer outputs show this much and fold the rest."""
 FOLD_INPUT_CHARS = 600
 FOLD_INPUT_LINES = 8
-MOST_CHARS = 40_000
-"""Longer texts are cut: a report is not a store."""
 MOST_FILE_CHARS = 40_000_000
 """All texts of one report together; the rows after that stand without theirs."""
 MOST_REPEATS = 20
@@ -109,8 +105,8 @@ def detail(
     asked, expected = spelled(given.input), spelled(given.expected)
     measures = [measured.answers(given, arm) for arm in arms]
     return {
-        "input": folded(asked, most=FOLD_INPUT_CHARS, lines=FOLD_INPUT_LINES) if asked else None,
-        "expected": folded(expected, most=FOLD_INPUT_CHARS) if expected else None,
+        "input": texts.folded(asked, most=FOLD_INPUT_CHARS, lines=FOLD_INPUT_LINES) if asked else None,
+        "expected": texts.folded(expected, most=FOLD_INPUT_CHARS) if expected else None,
         "sides": [
             {
                 "name": arm,
@@ -179,25 +175,12 @@ def spelled(value: Json) -> str:
     return plain(value)
 
 
-def folded(text: str, *, most: int = FOLD_CHARS, lines: int | None = None) -> dict[str, Any]:
-    """The text in three parts: shown, folded, and how many characters were cut."""
-    at = min(len(text), most)
-    if lines is not None and text.count("\n", 0, at) >= lines:
-        at = len("\n".join(text[:at].split("\n")[:lines]))
-    if len(text) - at < most // 5:  # a fold that hides a line or two is a nuisance
-        at = min(len(text), at + most // 5)
-    return {
-        "head": texts.inert(text[:at]),
-        "rest": texts.inert(text[at:MOST_CHARS]),
-        "rest_chars": max(0, min(len(text), MOST_CHARS) - at),
-        "cut_chars": max(0, len(text) - MOST_CHARS),
-    }
-
-
 def diffed(before: str | None, after: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Both texts folded; with marks on words that only one has."""
     if before is None or after is None or before == after or max(len(before), len(after)) > diffs.MOST_CHARS:
-        return None if before is None else folded(before), None if after is None else folded(after)
+        return None if before is None else texts.folded(before), None if after is None else texts.folded(
+            after
+        )
     return _marked(before, after)
 
 
@@ -210,7 +193,7 @@ def _marked(before: str, after: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def _with_marks(runs: Sequence[diffs.Run], tag: str) -> dict[str, Any]:
     head, rest, shown = Markup(), Markup(), 0
     whole = sum(len(run.text) for run in runs)
-    fold = whole if whole <= FOLD_CHARS * 1.2 else FOLD_CHARS
+    fold = whole if whole <= texts.FOLD_CHARS * 1.2 else texts.FOLD_CHARS
     for run in runs:
         for part, early in (
             (run.text[: max(0, fold - shown)], True),
@@ -308,7 +291,7 @@ def _size(given: Detail) -> int:
     """Characters of the texts that this example adds to a file, about."""
     outputs = [value for values in given.outputs.values() for value in values]
     outputs += [trace.output for traces in given.traces.values() for trace in traces]
-    return sum(min(MOST_CHARS, len(plain(value))) for value in (given.input, given.expected, *outputs))
+    return sum(min(texts.MOST_CHARS, len(plain(value))) for value in (given.input, given.expected, *outputs))
 
 
 def _value(unit: Unit, value: float) -> str:

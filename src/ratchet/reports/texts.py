@@ -23,6 +23,10 @@ _ODD = re.compile(f"(?:{_HIDDEN.pattern})+|[{_MARKS}]{{6,}}")
 _MOST_MARKS = 4
 _MOST_TOLD = 16
 """Hidden characters in a row that are told one by one."""
+FOLD_CHARS = 4_000
+"""Longer outputs show this much and fold the rest."""
+MOST_CHARS = 40_000
+"""Longer texts are cut: a report is not a store."""
 _TAGS = range(0xE0020, 0xE007F)
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
@@ -126,3 +130,18 @@ def wrap(text: str, width: int, *, indent: str = "  ") -> Iterable[str]:
         line = joined
     if line.strip():
         yield line
+
+
+def folded(text: str, *, most: int = FOLD_CHARS, lines: int | None = None) -> dict[str, Any]:
+    """The text in three parts: shown, folded, and how many characters were cut."""
+    at = min(len(text), most)
+    if lines is not None and text.count("\n", 0, at) >= lines:
+        at = len("\n".join(text[:at].split("\n")[:lines]))
+    if len(text) - at < most // 5:  # a fold that hides a line or two is a nuisance
+        at = min(len(text), at + most // 5)
+    return {
+        "head": inert(text[:at]),
+        "rest": inert(text[at:MOST_CHARS]),
+        "rest_chars": max(0, min(len(text), MOST_CHARS) - at),
+        "cut_chars": max(0, len(text) - MOST_CHARS),
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 HERE = Path(__file__).parent
+SHARED = "app.js"
+"""The module that every page loads."""
 FOLDERS = (HERE.parent / "reports" / "static", HERE / "static")
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_IMPORT = re.compile(r'^(?:import|export)\b[^;]*?"\./([\w.]+)";', re.MULTILINE)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -64,6 +69,34 @@ def address(name: str) -> str:
     """
     assets()[name]
     return f"/static/{version()}/{name}"
+
+
+@cache
+def imported(name: str) -> tuple[str, ...]:
+    """The modules that this one needs, those that they need included: a browser told of all loads them at once."""
+    found: dict[str, None] = {}
+    wanted = [name]
+    while wanted:
+        for one in _IMPORT.findall(assets()[wanted.pop(0)].body.decode()):
+            if one not in found and one != name:
+                found[one] = None
+                wanted.append(one)
+    return tuple(found)
+
+
+def script(name: str) -> Markup:
+    """The tags for a module: those that it needs are asked for with it, and not one after the other."""
+    loads = [
+        f'<link rel="modulepreload" href="{address(one)}">'
+        for one in imported(name)
+        if name == SHARED or one not in _shared()
+    ]
+    return Markup("\n".join([f'<script type="module" src="{address(name)}"></script>', *loads]))
+
+
+@cache
+def _shared() -> frozenset[str]:
+    return frozenset([SHARED, *imported(SHARED)])
 
 
 async def serve(request: Request) -> Response:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ratchet.web import comparison_rows, indexing, pages
+from ratchet.stores import sqlite_views
+from ratchet.web import comparison_rows, indexing, looks, pages
 from ratchet.web.columns import read as read_columns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ratchet.verdicts.keeping import Kept
-    from ratchet.web.columns import Table
+    from ratchet.web.columns import Ints, Table
     from ratchet.web.comparison_rows import Comparison
 
 FIRST_ROWS = 40
 MOST_ROWS = 200
 _MOST_LISTED = 200
+_AT_ONCE = 10_000
+_WAIT_S = 0.4
+"""How long one example waits for the columns of a dataset that nobody looked at yet."""
 
 
 def compare(request: Request) -> Response:
@@ -83,10 +89,13 @@ def _rows(request: Request, kept: Kept, table: Table) -> dict[str, object]:
     asked = comparison_rows.Asked.of(request)
     page = found.page(asked, offset=0, limit=FIRST_ROWS)
     row = asked.row if asked.row is not None else next(iter(page.rows.tolist()), None)
+    if row is not None and not 0 <= row < len(table):
+        row = None
+    _note_looks(request, found, [*page.rows.tolist(), *([] if row is None else [row])])
     return {
         "rows": found.fragments(request, page.rows),
         "kept": page.total,
-        "opened": "" if row is None or not 0 <= row < len(table) else found.detail(request, row),
+        "opened": "" if row is None else found.detail(request, row),
         "opened_row": row,
     }
 
@@ -98,6 +107,7 @@ def rows(request: Request) -> Response:
         return found
     offset, limit = _number(request, "offset", 0), min(MOST_ROWS, _number(request, "limit", FIRST_ROWS))
     page = found.page(comparison_rows.Asked.of(request), offset=offset, limit=limit)
+    _note_looks(request, found, page.rows)
     text = "\n".join(found.fragments(request, page.rows))
     return HTMLResponse(text, headers={"X-Total": str(page.total), "Cache-Control": "no-store"})
 
@@ -112,6 +122,7 @@ def row(request: Request) -> Response:
         return pages.problem(
             request, 404, f"There is no example {index}.", f"The last one is {len(found.table) - 1}."
         )
+    _note_looks(request, found, [index], wait_s=_WAIT_S)
     return HTMLResponse(found.detail(request, index), headers={"Cache-Control": "no-store"})
 
 
@@ -141,7 +152,12 @@ def report(request: Request) -> Response:
     kept = _kept(request)
     if kept is None:
         return _unknown(request)
-    path = comparison_reports.made(pages.store(request).path, kept)
+    store = pages.store(request)
+    path = comparison_reports.made(store.path, kept)
+    for source in kept.sources.values():
+        units = sqlite_views.units(store, source.run_id, source.arm)
+        while some := [(source.run_id, example) for example, _, _ in islice(units, _AT_ONCE)]:
+            looks.show(request, some, f"exported the comparison {kept.id[:12]}", wait_s=_WAIT_S)
     name = comparison_reports.file_name(kept)
     return HTMLResponse(
         path.read_bytes(),
@@ -156,6 +172,16 @@ def export(request: Request) -> Response:
         return found
     kind = request.query_params.get("format", "csv")
     return comparison_rows.exported(found, comparison_rows.Asked.of(request), kind)
+
+
+def _note_looks(
+    request: Request, found: Comparison, numbers: Ints | Sequence[int], *, wait_s: float = 0.0
+) -> None:
+    """Remember who saw held-out examples among these rows."""
+    examples = [record["example"] for record in found.table.records(numbers, ["example"])]
+    runs = {source.run_id for source in found.kept.sources.values()}
+    shown = [(run_id, example) for run_id in runs for example in examples]
+    looks.show(request, shown, f"read the comparison {found.kept.id[:12]}", wait_s=wait_s)
 
 
 def _kept(request: Request) -> Kept | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ratchet.ports import ArmCounts, RunRow
 from ratchet.records import Run
 from ratchet.stores import sqlite_views
+from ratchet.web import columns
 
 if TYPE_CHECKING:
     from ratchet.stores.sqlite import SQLiteStore
@@ -157,7 +158,7 @@ class _Counts:
             if time.monotonic() - at_s < _SPARE * took_s:
                 return merged(counts, sqlite_views.counts(store, run_id, after=place))
         started_s = time.monotonic()
-        counts = sqlite_views.counts(store, run_id)
+        counts = _with_columns(store, run_id, newest) or sqlite_views.counts(store, run_id)
         now_s = time.monotonic()
         with self._lock:
             self._kept[key] = newest, now_s, now_s - started_s, counts
@@ -168,6 +169,14 @@ class _Counts:
 
 
 _COUNTS = _Counts()
+
+
+def _with_columns(store: SQLiteStore, run_id: str, newest: int) -> list[ArmCounts]:
+    """What was counted when the run's columns were made; nothing where answers came since."""
+    table = columns.read(store.path, f"run-{run_id}")
+    if table is None or newest != table.facts["newest_trace"]:
+        return []
+    return [ArmCounts(**counts) for counts in table.facts.get("counts", ())]
 
 
 def merged(before: Sequence[ArmCounts], since: Sequence[ArmCounts]) -> list[ArmCounts]:

@@ -67,7 +67,7 @@ def shelf(store: SQLiteStore) -> Shelf:
     runs: dict[str, list[str]] = {}
     found: dict[str, Dataset] = {}
     for row in store.runs(limit=MOST_RUNS):
-        dataset = _dataset_of(store, row.id)
+        dataset = dataset_of(store, row.id)
         if dataset is not None:
             found.setdefault(dataset.id, dataset)
             runs.setdefault(dataset.id, []).append(row.id)
@@ -88,7 +88,7 @@ def find(store: SQLiteStore, dataset_id: str) -> Dataset | None:
     if found is not None:
         return found
     rows = store.runs(limit=MOST_RUNS)
-    return next((d for row in rows if (d := _dataset_of(store, row.id)) and d.id == dataset_id), None)
+    return next((d for row in rows if (d := dataset_of(store, row.id)) and d.id == dataset_id), None)
 
 
 def kept(store: SQLiteStore, dataset_id: str) -> Dataset | None:
@@ -102,7 +102,8 @@ def kept(store: SQLiteStore, dataset_id: str) -> Dataset | None:
         return None
 
 
-def _dataset_of(store: SQLiteStore, run_id: str) -> Dataset | None:
+def dataset_of(store: SQLiteStore, run_id: str) -> Dataset | None:
+    """The dataset of this run; None where there is no such run."""
     key = (str(store.path), run_id)
     if key not in _of_run:
         run = store.run(run_id)
@@ -144,7 +145,7 @@ def view(store: SQLiteStore, dataset: Dataset, *, root: Path, wait_s: float = 0.
 
     def fresh() -> Table | None:
         table = columns.read(store.path, f"dataset-{dataset.id}")
-        return table if table is not None and _stamp(dataset) == tuple(table.facts["stamp"]) else None
+        return table if table is not None and stamp(dataset) == tuple(table.facts["stamp"]) else None
 
     table = fresh()
     if table is None and not refusal(dataset, root):
@@ -163,7 +164,8 @@ def view(store: SQLiteStore, dataset: Dataset, *, root: Path, wait_s: float = 0.
     )
 
 
-def _stamp(dataset: Dataset) -> tuple[int, ...] | None:
+def stamp(dataset: Dataset) -> tuple[int, ...] | None:
+    """What changes with its file; None where there is none."""
     try:
         return readers.stamp_of(Path(dataset.path))
     except DatasetError:

@@ -90,6 +90,9 @@ class Guard:
         if refusal:
             await PlainTextResponse(refusal, status_code=403)(scope, receive, answer)
             return
+        if request.url.path.startswith("/static/") and request.method in SAFE_METHODS:
+            await self.app(scope, receive, answer)  # the same for everybody
+            return
         visit = await run_in_threadpool(_visit, request, settings, access)
         answer.cookies = visit.cookies
         scope.setdefault("state", {}).update(person=visit.person, csrf=visit.csrf)

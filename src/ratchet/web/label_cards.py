@@ -12,7 +12,7 @@ from ratchet.labels.rubrics import TIE, Rubric
 from ratchet.ports import LabelItem
 from ratchet.records import Json, Score, ScoreValue, Trace
 from ratchet.reports import texts
-from ratchet.reports.rows import diffed, folded
+from ratchet.reports.rows import diffed
 
 if TYPE_CHECKING:
     from ratchet.labels.queues import Queue
@@ -78,9 +78,11 @@ def card(store: SQLiteStore, queue: Queue, item: LabelItem, rubric: Rubric) -> C
         position=item.position,
         slot=item.slot,
         example=str(details.get("example") or (trace.example_id if trace else "") or ""),
-        asked=folded(asked) if asked else None,
-        sent=folded(sent) if sent and sent.strip() != asked.strip() else None,
-        expected=None if details.get("expected") is None else folded(texts.as_text(details["expected"])),
+        asked=texts.folded(asked) if asked else None,
+        sent=texts.folded(sent) if sent and sent.strip() != asked.strip() else None,
+        expected=None
+        if details.get("expected") is None
+        else texts.folded(texts.as_text(details["expected"])),
         sides=sides,
         question=_question(queue, rubric, sides),
         equal=trace is not None and other is not None and _output(trace) == _output(other),
@@ -122,7 +124,7 @@ def _content(message: Mapping[str, Json]) -> str:
 
 def _sides(queue: Queue, item: LabelItem, trace: Trace | None, other: Trace | None) -> tuple[Side, ...]:
     if item.against is None:
-        return (_side("", "", trace, folded(_output(trace)), labelled=True),)
+        return (_side("", "", trace, texts.folded(_output(trace)), labelled=True),)
     pair = [other, trace]
     if item.details.get("left") == "candidate":
         pair.reverse()
@@ -150,7 +152,7 @@ def _side(
         name=name,
         text=text,
         error=trace.error.message if trace.error else "",
-        tool_calls=folded(texts.as_text(list(trace.tool_calls))) if trace.tool_calls else None,
+        tool_calls=texts.folded(texts.as_text(list(trace.tool_calls))) if trace.tool_calls else None,
         labelled=labelled,
     )
 

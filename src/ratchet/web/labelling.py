@@ -15,8 +15,8 @@ from ratchet import codec
 from ratchet.errors import CodecError, ConfigError, PlanError, RatchetError, UnknownNameError
 from ratchet.labels import formats, giving, people, queues, rubrics
 from ratchet.labels.giving import Answer
-from ratchet.ports import LabelItem, Look
-from ratchet.web import dataset_rows, label_cards, label_forms, pages
+from ratchet.ports import LabelItem
+from ratchet.web import label_cards, label_forms, looks, pages
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -130,13 +130,9 @@ def screen(request: Request) -> Response:
 
 def _note_looks(store: SQLiteStore, queue: Queue, person: str) -> None:
     """Remember who saw held-out examples by labelling: once a person and queue."""
-    what = f"labelled in the queue {queue.id}"
-    for split in filter(dataset_rows.is_held_out, queue.splits):
-        known = store.looks(queue.dataset_id, split=split)
-        if not any(look.by == person and look.what == what for look in known):
-            store.note_look(
-                Look(dataset_id=queue.dataset_id, split=split, at=time.time(), by=person, what=what)
-            )
+    looks.note_splits(
+        store, queue.dataset_id, queue.splits, by=person, what=f"labelled in the queue {queue.id}"
+    )
 
 
 def _subject(request: Request) -> tuple[SQLiteStore, Queue, Rubric]:

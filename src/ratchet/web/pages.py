@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -146,8 +146,15 @@ def environment() -> Environment:
     found.filters["inert"] = texts.inert
     found.filters["visible"] = texts.visible
     found.filters["ago"] = times.ago
-    cast("dict[str, Any]", found.globals)["static"] = assets.address
+    names = cast("dict[str, Any]", found.globals)
+    names["static"], names["script"] = assets.address, assets.script
     return found
+
+
+def compile_templates(names: Iterable[str]) -> None:
+    """Have these templates ready; they are kept."""
+    for name in names:
+        environment().get_template(name)
 
 
 def render(

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from array import array
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,7 @@ def build(store: Path, run_id: str, report: Report) -> None:
             "newest_trace": sqlite_views.newest_trace(kept, run_id),
             "newest_score": sqlite_views.newest_score(kept),
         }
+        counts = sqlite_views.counts(kept, run_id)
         total = sqlite_views.size(kept, run_id)
         rows = _Rows(run)
         for count, cell in enumerate(sqlite_views.cells(kept, run_id)):
@@ -77,6 +79,7 @@ def build(store: Path, run_id: str, report: Report) -> None:
                 "run_id": run_id,
                 "arms": list(run.arms),
                 **marks,
+                "counts": [asdict(found) for found in counts],
                 "scores": rows.write(writer),
             }
             facts["took_s"] = time.perf_counter() - started_s

@@ -249,7 +249,7 @@ def cell(value: float | str | None, kind: str, *, graded: bool) -> dict[str, str
     if value is None:
         return {"text": "–", "grade": "none", "mark": ""}
     if isinstance(value, str):
-        return {"text": texts.cut(value, 40), "grade": "", "mark": ""}
+        return {"text": texts.cut(value, 40) or "(none)", "grade": "", "mark": ""}
     if kind == "bool":
         return (
             {"text": "pass", "grade": "q4", "mark": "✓"}

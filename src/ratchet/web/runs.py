@@ -13,9 +13,8 @@ from starlette.routing import Route
 from ratchet.ports import RunRow
 from ratchet.records import Run
 from ratchet.reports import texts
-from ratchet.reports.rows import folded
 from ratchet.stores import sqlite_views
-from ratchet.web import columns, counting, exporting, indexing, pages, run_figures, run_rows
+from ratchet.web import columns, counting, exporting, indexing, looks, pages, run_figures, run_rows
 from ratchet.web.counting import Pace, Tally
 from ratchet.web.indexing import View
 
@@ -32,6 +31,8 @@ FIRST_ROWS = 40
 MOST_ROWS = 200
 COUNT_FOR_S = 0.3
 """The list counts for so long; what is left over says so and is counted by the next request."""
+SPLITS_WAIT_S = 0.4
+"""How long one answer waits for the columns of a dataset that nobody looked at yet."""
 _SMALL = 20_000
 """Rows up to which the page waits a moment for its columns rather than saying that they are being made."""
 _WAIT_S = 1.5
@@ -166,7 +167,7 @@ def run(request: Request) -> Response:
             line=_shown(line),
             arms=run_figures.arms_of(line.run),
             index_error=view.progress.error if view.progress else "",
-            **_table(store, line.run, view, wish),
+            **_table(request, line.run, view, wish),
         )
     return pages.render(
         request,
@@ -174,8 +175,8 @@ def run(request: Request) -> Response:
         line=_shown(line),
         **_overview(line, view),
         more=_more(line.run, view),
-        **_table(store, line.run, view, wish),
-        opened=_detail(store, line.run, wish.row) if wish.row else None,
+        **_table(request, line.run, view, wish),
+        opened=_detail(request, line.run, wish.row) if wish.row else None,
     )
 
 
@@ -244,9 +245,9 @@ def _overview(line: Line, view: View) -> dict[str, Any]:
     }
 
 
-def _table(store: SQLiteStore, run: Run, view: View, wish: run_rows.Asked) -> dict[str, Any]:
+def _table(request: Request, run: Run, view: View, wish: run_rows.Asked) -> dict[str, Any]:
     """The table of answers with its first rows, or those around the open one."""
-    table = view.table
+    store, table = pages.store(request), view.table
     if table is None:
         return {"table": None, "wish": wish, "rows": [], "total": 0, "offset": 0, "open_index": None}
     choice = run_rows.chosen(store, run.id, table, wish)
@@ -256,6 +257,7 @@ def _table(store: SQLiteStore, run: Run, view: View, wish: run_rows.Asked) -> di
         place = table.place(row, choice.filters, sort=choice.sort, among=choice.among) if row >= 0 else None
     offset = 0 if place is None or place < FIRST_ROWS // 2 else place - FIRST_ROWS // 3
     rows, total = run_rows.page(store, run, table, choice, offset=offset, limit=FIRST_ROWS)
+    _watch(request, run).show(row["example"] for row in rows)
     errors = table.info("error")
     return {
         "table": table,
@@ -289,6 +291,7 @@ def rows(request: Request) -> Response:
     shown, total = run_rows.page(
         store, found, table, choice, offset=offset, limit=min(limit or FIRST_ROWS, MOST_ROWS)
     )
+    _watch(request, found).show(row["example"] for row in shown)
     return pages.fragment(
         request,
         "_run_rows.html",
@@ -304,7 +307,7 @@ def row(request: Request) -> Response:
     """One answer, to be shown beside the table."""
     store = pages.store(request)
     found = store.run(request.path_params["run"])
-    opened = None if found is None else _detail(store, found, request.path_params["trace"])
+    opened = None if found is None else _detail(request, found, request.path_params["trace"])
     if found is None or opened is None:
         return pages.problem(
             request, 404, "There is no such answer in this run.", "Close it and open another row."
@@ -327,7 +330,9 @@ def export(request: Request) -> Response:
         request.query_params.get("format", "csv"),
         f"run-{found.name or found.id}",
         run_rows.export_names(table),
-        run_rows.export(store, table, choice),
+        _watch(request, found, "exported", wait_s=SPLITS_WAIT_S).showing(
+            run_rows.export(store, table, choice), "example_id"
+        ),
     )
 
 
@@ -358,28 +363,36 @@ def _run_and_table(request: Request) -> tuple[Run | None, columns.Table | None]:
     return found, None if found is None else columns.read(store.path, f"run-{run_id}")
 
 
-def _detail(store: SQLiteStore, run: Run, trace_id: str) -> dict[str, Any] | None:
+def _watch(request: Request, run: Run, did: str = "read", *, wait_s: float = 0.0) -> looks.Watch:
+    return looks.Watch(request, run.task.dataset, f"{did} answers of run {run.id}", wait_s=wait_s)
+
+
+def _detail(request: Request, run: Run, trace_id: str) -> dict[str, Any] | None:
     """One answer in short: what was asked and said, its scores with reasons, what it cost; None where it isn't the run's."""
+    store = pages.store(request)
     trace = store.trace(trace_id) if _is_id(trace_id) else None
     if trace is None or trace.run_id != run.id:
         return None
+    _watch(request, run, wait_s=SPLITS_WAIT_S).show((trace.example_id,))
     scores = list(store.scores(trace_id=trace.id))
     expected = next((s.metadata["expected"] for s in scores if s.metadata.get("expected") is not None), None)
     answer = (
-        None if trace.answer is None or trace.answer == trace.output else folded(texts.as_text(trace.answer))
+        None
+        if trace.answer is None or trace.answer == trace.output
+        else texts.folded(texts.as_text(trace.answer))
     )
     arms = list(run.arms)
     return {
         "trace": trace,
         "arm": trace.arm or "a judge's call",
         "index": arms.index(trace.arm) if trace.arm in arms else 0,
-        "input": folded(run_rows.question_of(trace.input)),
+        "input": texts.folded(run_rows.question_of(trace.input)),
         "messages": len(trace.input) if isinstance(trace.input, list) else 1,
-        "output": folded(texts.as_text(trace.refusal or trace.output))
+        "output": texts.folded(texts.as_text(trace.refusal or trace.output))
         if trace.output is not None or trace.refusal
         else None,
         "answer": answer,
-        "expected": None if expected is None else folded(texts.as_text(expected)),
+        "expected": None if expected is None else texts.folded(texts.as_text(expected)),
         "scores": [_score(score) for score in scores],
         "facts": _facts(trace),
         "others": _others(store, run, trace),
@@ -395,7 +408,7 @@ def _score(score: Score) -> dict[str, Any]:
         "name": score.name,
         "cell": run_rows.cell(shown, kind, graded=graded),
         "by": score.by or score.source,
-        "reason": folded(score.reason, most=600) if score.reason else None,
+        "reason": texts.folded(score.reason, most=600) if score.reason else None,
     }
 
 

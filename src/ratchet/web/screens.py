@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -55,7 +56,7 @@ class Screens:
     def _load(self, part: str) -> Router:
         return self._routers.setdefault(part, Router(routes_of(part)))
 
-    def warm(self) -> None:
+    def warm(self, parts: Iterable[str] = tuple(SCREENS)) -> None:
         """Import what was not asked for yet, so that nobody waits for it later."""
-        for part in SCREENS:
+        for part in parts:
             self._load(part)

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from ratchet.web.settings import DEFAULT_PORT, Settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from ratchet.web.screens import Screens
 
 SETTINGS_VARIABLE = "_RATCHET_VIEW_SETTINGS"
 """How workers learn what to serve; it holds no secret."""
@@ -31,6 +34,16 @@ _OPTIONS: dict[str, Any] = {
 _PORTS_TRIED = 20
 _WARM_AFTER_S = 2.0
 """By then the first page is there, and the other screens can be made ready without slowing it."""
+_FIRST = ("", "runs")
+"""Screens that people begin with: made ready while their browser starts."""
+_FIRST_TEMPLATES = (
+    "home.html",
+    "run.html",
+    "_run_answers.html",
+    "_run_table.html",
+    "_run_more.html",
+    "_run_overview.html",
+)
 
 
 def serve(settings: Settings, *, port: int | None, workers: int, on_ready: Callable[[str], None]) -> None:
@@ -66,10 +79,18 @@ def app() -> Starlette:
     from ratchet.web.app import create_app
 
     application = create_app(loads(os.environ[SETTINGS_VARIABLE]))
-    warming = threading.Timer(_WARM_AFTER_S, application.state.screens.warm)
-    warming.daemon = True
-    warming.start()
+    threading.Thread(target=_warm, args=(application.state.screens,), daemon=True).start()
     return application
+
+
+def _warm(screens: Screens) -> None:
+    """Import the screens and compile their templates before somebody waits for that."""
+    from ratchet.web import pages
+
+    screens.warm(_FIRST)
+    pages.compile_templates(_FIRST_TEMPLATES)
+    time.sleep(_WARM_AFTER_S)
+    screens.warm()
 
 
 def listen(host: str, port: int | None) -> socket.socket:

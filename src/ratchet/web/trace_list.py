@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from ratchet.stores import sqlite_views
-from ratchet.web import exporting, pages, run_rows, searching
+from ratchet.web import exporting, looks, pages, run_rows, searching
 from ratchet.web.runs import stamp, when
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def _list(request: Request) -> dict[str, Any]:
     given = {name: request.query_params.get(name, "")[:200] for name in ("text", "arm", "error", "before")}
     found, complete = _found(store, given)
     runs = {row.id: row.name or row.id[:13] for row in store.runs()}
+    shown = [(one.run_id, one.example_id) for one in found if one.run_id]
+    looks.show(request, shown, "read the list of traces")
     last = found[-1].seq if len(found) == PAGE and not given["text"] else None
     return {
         "rows": _shown(store, found, runs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,16 +14,15 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ratchet.errors import DatasetError, RatchetError
-from ratchet.ports import Look
 from ratchet.records import Dataset, Example, Json, Run, Score, Trace
 from ratchet.reports import waterfalls
 from ratchet.reports.texts import as_text
 from ratchet.stores import sqlite_views
 from ratchet.web import (
     dataset_additions,
-    dataset_facts,
     dataset_rows,
     exporting,
+    looks,
     pages,
     rendering,
     trace_facts,
@@ -73,6 +71,7 @@ def text(request: Request) -> Response:
     told = _told(request)
     if told is None:
         return _missing(request)
+    _note_look(request, told)
     name, start = request.query_params.get("part", "output"), _number(request.query_params.get("from"))
     found = parts(told)
     if name not in found:
@@ -134,23 +133,12 @@ def _href(trace: Trace) -> str:
 
 
 def _note_look(request: Request, told: Told) -> None:
-    """Remember who saw this answer to a held-out example: once a person and answer."""
-    if told.run is None or told.example is None or told.example.split is None:
-        return
-    split = told.example.split
-    if not dataset_rows.is_held_out(split):
-        return
-    store, who, what = (
-        pages.store(request),
-        pages.person(request).name,
-        f"opened the trace {told.trace.id[:12]}",
-    )
-    dataset_id = told.run.task.dataset.id
-    if (
-        dataset_facts.latest_look(store.looks(dataset_id, split=split), by=who, split=split, what=what)
-        is None
-    ):
-        store.note_look(Look(dataset_id=dataset_id, split=split, at=time.time(), by=who, what=what))
+    """Remember who saw this answer to a held-out example."""
+    if told.run is not None and told.example is not None:
+        looks.note_splits(
+            pages.store(request), told.run.task.dataset.id, [told.example.split],
+            by=pages.person(request).name, what=f"opened the trace {told.trace.id[:12]}",
+        )  # fmt: skip
 
 
 def _when(at: float) -> str:

@@ -9,7 +9,7 @@ import "./live.js";
 export { query, setQuery, withQuery } from "./address.js";
 export { announce, csrf, fragment, post, Problem } from "./asking.js";
 export { keys, register } from "./keys.js";
-export { visit } from "./soft.js";
+export { refresh } from "./soft.js";
 
 const root = document.documentElement;
 

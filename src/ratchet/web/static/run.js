@@ -1,6 +1,6 @@
 // @ts-check
 // The page of one run: what opens beside the table, and what changes while the run is under way.
-import { announce, fragment, query, setQuery, visit } from "./app.js";
+import { announce, fragment, query, refresh, setQuery } from "./app.js";
 
 const page = /** @type {HTMLElement | null} */ (document.querySelector(".run-page"));
 const run = page?.dataset["run"] ?? "";
@@ -27,7 +27,7 @@ async function openAnswer(trace) {
   pane.classList.add("filled");
   setQuery({ row: trace });
   follow();
-  await visit(location.href, { part: "#answers", push: false });
+  await refresh("#answers");
   pane.focus({ preventScroll: true });
 }
 
@@ -55,7 +55,7 @@ function changed() {
   const scroller = table?.querySelector(".scroll");
   const reading = query().has("row") || (scroller?.scrollTop ?? 0) > 0 || table?.contains(document.activeElement);
   const typing = document.activeElement instanceof HTMLInputElement;
-  if (!table || !(reading || typing)) visit(location.href, { part: "#answers", push: false });
+  if (!table || !(reading || typing)) refresh("#answers");
 }
 let shown = document.querySelector(".under-way")?.getAttribute("data-version") ?? "";
 
@@ -71,6 +71,6 @@ document.addEventListener("soft-visit", follow);
 document.addEventListener("live-change", changed);
 document.addEventListener("live-done", () => {
   announce("The run has ended, and all its figures are here.");
-  visit(location.href, { push: false });
+  refresh();
 });
 follow();

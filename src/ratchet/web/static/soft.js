@@ -4,22 +4,37 @@ import { announce, fragment, Problem } from "./asking.js";
 
 /**
  * `<a href="?sort=-cost" data-soft>` and `<form method="get" data-soft>` replace the content of `<main>` by that of the
- * address they lead to; `data-soft="#table"` replaces only the element with that id. Forms act while one types.
+ * address they lead to; `data-soft="#table"` replaces only the element with that id. Forms act while one types, and at once on a choice.
  * The address changes, Back works, and the field that has the focus keeps it with what was typed meanwhile.
  */
-const WAIT_MS = 120;
+const WAIT_MS = 60; // for more letters
 /** @type {AbortController | null} */
 let underWay = null;
 /** @type {number | undefined} */
 let waiting;
 
+/** @type {Promise<void>} */
+let running = Promise.resolve();
+
 /** Loads this address into the page. @param {string} url @param {{part?: string, push?: boolean}} [options] `part`: "#id" */
-export async function visit(url, options = {}) {
+export function visit(url, options = {}) {
+  return (running = load(url, options));
+}
+
+/** Loads the present address again, after what somebody asked for. @param {string} [part] "#id" */
+export async function refresh(part = "") {
+  for (let last; last !== running; ) await (last = running).catch(() => undefined);
+  await visit(location.href, { part, push: false });
+}
+
+/** @param {string} url @param {{part?: string, push?: boolean}} options @returns {Promise<void>} */
+async function load(url, options) {
   underWay?.abort();
   const mine = (underWay = new AbortController());
   try {
     const { html } = await fragment(url, { signal: mine.signal, part: options.part ?? "" });
     if (options.push ?? true) history.pushState({ soft: options.part ?? "" }, "", url);
+    else if (location.href !== url) return await load(location.href, options); // a row was opened meanwhile
     swap(html, options.part ?? "");
   } catch (error) {
     if (mine.signal.aborted) return; // a newer one is under way
@@ -76,6 +91,14 @@ function send(form) {
   visit(addressOf(form), { part: form.dataset.soft ?? "" });
 }
 
+/**
+ * Whether more may come: not of a choice, which is made with one act.
+ * @param {EventTarget | null} field @returns {field is HTMLInputElement | HTMLTextAreaElement}
+ */
+function isTyped(field) {
+  return field instanceof HTMLTextAreaElement || (field instanceof HTMLInputElement && !["checkbox", "radio"].includes(field.type));
+}
+
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[data-soft]") : null;
   if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented) return;
@@ -92,7 +115,10 @@ document.addEventListener("input", (event) => {
   const form = event.target instanceof Element ? event.target.closest("form[data-soft]") : null;
   if (!(form instanceof HTMLFormElement)) return;
   clearTimeout(waiting);
-  waiting = setTimeout(() => send(form), WAIT_MS);
+  const field = event.target;
+  if (!isTyped(field)) send(form);
+  // by then another form may stand here, and the field in it
+  else waiting = setTimeout(() => send(field.closest("form") ?? form), WAIT_MS);
 });
 // a page that changed softly comes back softly; all others come back by themselves
 addEventListener("popstate", (event) => {
