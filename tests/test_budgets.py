@@ -92,18 +92,13 @@ def test_an_answer_without_a_limit_is_reserved_for_as_a_long_one() -> None:
     assert most(request(), None).usd == 0.0
 
 
-def test_images_and_tools_are_counted_by_their_bytes() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}
+def test_tools_are_counted_by_their_bytes() -> None:
     plain = most(request(params={"max_tokens": 1}), PRICE)
     with_tool = most(
         request(params={"max_tokens": 1}, tools=[{"type": "function", "function": {"name": "f" * 500}}]),
         PRICE,
     )
-    seen = most(
-        Request(model="m", messages=[{"role": "user", "content": [picture]}], params={"max_tokens": 1}), PRICE
-    )
     assert with_tool.tokens > plain.tokens + 500
-    assert seen.tokens > 5000
 
 
 @pytest.mark.parametrize(
@@ -130,3 +125,68 @@ def test_a_guess_counts_four_bytes_a_token() -> None:
     assert likely_tokens(request("x" * 400)) == (108, 256)
     assert likely_tokens(request("x" * 400, params={"max_tokens": 1000})) == (108, 250)
     assert likely_tokens(request("x" * 400, params={"max_tokens": 20})) == (108, 20)
+
+
+@pytest.mark.parametrize("name", ["n", "candidate_count", "candidateCount"])
+def test_every_answer_that_is_asked_for_is_reserved(name: str) -> None:
+    one = most(request(params={"max_tokens": 100}), PRICE)
+    four = most(request(params={"max_tokens": 100, name: 4}), PRICE)
+    assert four.tokens - one.tokens == 300
+    assert four.usd - one.usd == pytest.approx(300 * 10 / 1e6)
+    unset = most(request(params={name: 3}), PRICE)
+    assert unset.tokens - most(request(), PRICE).tokens == 2 * ASSUMED_OUTPUT_TOKENS
+    assert likely_tokens(request(params={"max_tokens": 100, name: 4}))[1] == 4 * 64
+
+
+@pytest.mark.parametrize("n", [0, -2, True, None, "3"])
+def test_a_number_of_answers_that_is_none_counts_as_one(n: object) -> None:
+    assert most(request(params={"n": n}), PRICE) == most(request(), PRICE)
+
+
+def with_images(model: str, *images: object) -> Request:
+    content = [{"type": "text", "text": "What is it?"}, *images]
+    return Request(model=model, messages=[{"role": "user", "content": content}])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("gpt-4o", 85 + 8 * 170),
+        ("gpt-4o-mini-2024-07-18", 2833 + 8 * 5667),
+        ("gpt-4.1-nano", 3778),
+        ("gpt-5.4", 10_000),
+        ("claude-sonnet-4-5", 1600),
+        ("anthropic.claude-opus-4-7-v1:0", 4784),
+        ("gemini-2.5-pro", 16 * 258),
+        ("some-vision-model", 4160),
+    ],
+)
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+        {"type": "input_image", "image_url": "https://example.org/a.png"},
+        {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
+        {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/a.png"}}}},
+    ],
+)
+def test_an_image_whose_size_nobody_knows_is_reserved_at_its_most(
+    model: str, tokens: int, image: dict[str, object]
+) -> None:
+    bare = most(with_images(model), PRICE)
+    assert most(with_images(model, image), PRICE).tokens - bare.tokens >= tokens
+    both = most(with_images(model, image, image), PRICE)
+    assert both.tokens - bare.tokens >= 2 * tokens
+    assert both.usd - bare.usd == pytest.approx((both.tokens - bare.tokens) / 1e6)
+
+
+def test_an_image_that_is_sent_counts_by_its_model_and_not_by_its_bytes() -> None:
+    url = "data:image/png;base64," + "A" * 1_000_000
+    image = {"type": "image_url", "image_url": {"url": url}}
+    assert most(with_images("gpt-4o", image), PRICE).tokens < 20_000
+    assert likely_tokens(with_images("gpt-4o", image))[0] < 2_000
+
+
+def test_parts_that_are_neither_text_nor_image_count_by_their_bytes() -> None:
+    sound = {"type": "input_audio", "input_audio": {"format": "wav", "data": "A" * 5000}}
+    assert most(with_images("gpt-4o", sound), PRICE).tokens > 5000

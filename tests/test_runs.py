@@ -11,7 +11,7 @@ import pytest
 
 from ratchet import datasets, runs
 from ratchet.budgets import Budget
-from ratchet.errors import MissingKeyError, PlanError, PromptError
+from ratchet.errors import MissingKeyError, PlanError, PromptError, StoreBusyError
 from ratchet.ports import Store
 from ratchet.records import Judgement, Limits, Price, Run, Score, Task, Trace, Variant
 from ratchet.runs import Options
@@ -311,14 +311,101 @@ def test_resume_can_try_failed_answers_again(store: Store, monkeypatch: pytest.M
 
 def test_resume_refuses_another_task_and_other_variants(store: Store, server: SimulatedServer) -> None:
     run = runs.run(task(10), {"a": model()}, store=store)
-    with pytest.raises(PlanError, match="another task"):
+    with pytest.raises(PlanError, match=r"another task: --dataset \(the run has 10 examples"):
         runs.run(task(11), {"a": model()}, options=Options(resume=run.id), store=store)
-    with pytest.raises(PlanError, match="other variants in a"):
+    with pytest.raises(PlanError, match=r"other variants: a \(params\)"):
         runs.run(
             task(10), {"a": model(params={"temperature": 1})}, options=Options(resume=run.id), store=store
         )
     with pytest.raises(PlanError, match="no run 'nope'"):
         runs.run(task(10), {"a": model()}, options=Options(resume="nope"), store=store)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (Options(limit=3), "--limit is 3, and the run was made with 6"),
+        (Options(sample=4), "--sample is 4, and the run was made without it"),
+        (Options(seed=8), "--seed is 8, and the run was made with 7"),
+        (Options(name="b"), "--name is 'b', and the run was made with 'a'"),
+    ],
+)
+def test_resume_refuses_options_that_would_change_the_plan_and_names_what_the_run_has(
+    store: Store, server: SimulatedServer, options: Options, said: str
+) -> None:
+    run = runs.run(task(10), {"a": model()}, options=Options(limit=6, seed=7, name="a"), store=store)
+    with pytest.raises(PlanError) as refused:
+        runs.run(task(10), {"a": model()}, options=runs.replace_options(options, resume=run.id), store=store)
+    assert said in str(refused.value)
+    assert "start a new run" in str(refused.value)
+
+
+def test_resume_takes_options_that_the_run_has_already(store: Store, server: SimulatedServer) -> None:
+    made = Options(limit=6, seed=7, name="a")
+    run = runs.run(task(10), {"a": model()}, options=made, store=store)
+    again = runs.run(task(10), {"a": model()}, options=runs.replace_options(made, resume=run.id), store=store)
+    assert (again.limit, again.seed, again.id) == (6, 7, run.id)
+    kept = runs.run(task(10), {"a": model()}, options=Options(resume=run.id), store=store)
+    assert (kept.limit, kept.seed) == (6, 7)
+
+
+def test_resume_names_each_part_of_the_plan_that_differs(store: Store, server: SimulatedServer) -> None:
+    run = runs.run(task(10), {"a": model(), "b": model(stream=True)}, store=store)
+    with pytest.raises(PlanError) as refused:
+        runs.run(
+            task(10).replace(repeats=3, scorers=()), {"a": model(), "b": model()},
+            options=Options(resume=run.id), store=store,
+        )  # fmt: skip
+    assert "--repeat (the run has 1, now 3)" in str(refused.value)
+    assert "--scorer (the run has exact_match, now none)" in str(refused.value)
+    assert "b (stream, True in the run)" in str(refused.value)
+
+
+def test_a_run_that_another_works_on_is_not_resumed_and_nothing_is_paid_twice(
+    store: Store, server: SimulatedServer
+) -> None:
+    run = runs.run(task(10), {"a": model()}, options=Options(budget=Budget(tokens=200)), store=store)
+    paid, state = server.stats().requests, store.runs()[0]
+    with (
+        store.hold_run(run.id),
+        pytest.raises(StoreBusyError, match=f"run {run.id} is being worked on by this process"),
+    ):
+        runs.run(task(10), {"a": model()}, options=Options(resume=run.id), store=store)
+    assert server.stats().requests == paid
+    assert store.runs()[0] == state
+    runs.run(task(10), {"a": model()}, options=Options(resume=run.id), store=store)
+    assert server.stats().requests == 10
+
+
+def test_a_run_is_held_while_it_lasts(store: Store) -> None:
+    held: list[bool] = []
+
+    def reply(row: object) -> str:
+        try:
+            with store.hold_run(store.runs()[0].id):
+                held.append(False)
+        except StoreBusyError:
+            held.append(True)
+        return "x"
+
+    runs.run(task(3), {"a": Variant(target=reply)}, store=store)
+    assert held == [True] * 3
+    with store.hold_run(store.runs()[0].id):
+        pass
+
+
+def test_a_plan_that_another_process_overtook_is_refused(
+    store: Store, server: SimulatedServer, project: Path
+) -> None:
+    run = runs.run(task(10), {"a": model()}, options=Options(budget=Budget(tokens=200)), store=store)
+    options = Options(resume=run.id)
+    place = runs.place(store, project)
+    planned = runs.plan(task(10), {"a": model()}, options=options, place=place)
+    runs.run(task(10), {"a": model()}, options=options, store=store)
+    with pytest.raises(PlanError, match="Give the same command again"):
+        asyncio.run(runs.execute(planned, options=options, place=place))
+    assert server.stats().requests == 10
+    assert store.runs()[0].state == "finished"
 
 
 def test_an_example_that_the_prompt_does_not_fit_is_a_failed_answer(

@@ -27,9 +27,10 @@ class Options:
     """How to execute a run; nothing here is part of the task."""
 
     concurrency: int = 16
-    seed: int = 0
+    seed: int | None = None
+    """None: 0, or that of the run to go on with."""
     limit: int | None = None
-    """Only the first so many examples."""
+    """Only the first so many examples. A run that goes on keeps its own, as it keeps `sample`, `seed` and `name`."""
     sample: int | None = None
     """Only so many examples, drawn with the seed."""
     budget: Budget = field(default_factory=Budget)
@@ -96,7 +97,7 @@ def plan(task: Task, arms: Mapping[str, Variant], *, options: Options, place: Pl
     Raises:
         ConfigError, PromptError, DatasetError: Something written is wrong.
         MissingKeyError: Keys that are not set, all of them at once.
-        PlanError: The run to resume isn't there, or its task or arms are others.
+        PlanError: The run to resume isn't there, or was made with another plan; names what differs.
     """
     if not arms:
         raise PlanError("a run needs at least one arm: arms={'baseline': Variant(model='openai/gpt-4o', …)}")
@@ -163,7 +164,7 @@ def _new_run(
         arms=arms,
         baseline=baseline,
         name=options.name,
-        seed=options.seed,
+        seed=options.seed or 0,
         limit=options.limit,
         sample=options.sample,
         stop_when_decided=options.stop_when_decided,
@@ -190,15 +191,7 @@ def _resumed(
         raise PlanError(
             f"there is no run {options.resume!r} to resume; `ratchet list` shows the runs of this store"
         )
-    if codec.content_id(run.task) != task_id:
-        raise PlanError(
-            f"run {run.id} was made of another task (dataset, scorers, checks or repeats differ); start a new run"
-        )
-    before = {name: codec.content_id(variant) for name, variant in run.arms.items()}
-    now = {name: codec.content_id(variant) for name, variant in arms.items()}
-    if before != now:
-        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-        raise PlanError(f"run {run.id} had other variants in {', '.join(changed)}; start a new run")
+    _check_same_plan(run, task, arms, options)
     if options.stop_when_decided and not run.stop_when_decided:
         raise PlanError(
             f"run {run.id} was started without stop_when_decided: its order and its intervals are those of a full run. "
@@ -214,12 +207,92 @@ def _resumed(
         raise PlanError(
             f"the target of {', '.join(lost)} can't be found again by name, so the run can't be resumed; name a function in a module"
         )
-    done = {
+    return run.replace(arms=arms, task=task), held(run.id, options, store)
+
+
+def held(run_id: str, options: Options, store: Store) -> dict[plans.Key, str]:
+    """The items that a run holds and that won't be tried again, with their traces."""
+    return {
         key: trace_id
-        for key, (trace_id, failed) in store.done(run.id).items()
+        for key, (trace_id, failed) in store.done(run_id).items()
         if not (failed and options.retry_failed)
     }
-    return run.replace(arms=arms, task=task), done
+
+
+def _check_same_plan(run: Run, task: Task, arms: Mapping[str, Variant], options: Options) -> None:
+    """Refuse to go on with a run under another plan than it was made with.
+
+    Raises:
+        PlanError: Names what differs, by the options of `ratchet run` where there are any, with the run's values.
+    """
+    found = _options_that_differ(run, options)
+    if codec.content_id(run.task) != codec.content_id(task):
+        found.append(f"it was made of another task: {'; '.join(_parts_that_differ(run.task, task))}")
+    before = {name: codec.content_id(variant) for name, variant in run.arms.items()}
+    now = {name: codec.content_id(variant) for name, variant in arms.items()}
+    if before != now:
+        changed = [
+            _arm_that_differs(name, run.arms.get(name), arms.get(name)) for name in sorted(before | now)
+        ]
+        found.append(f"it had other variants: {'; '.join(filter(None, changed))}")
+    if found:
+        lines = "".join(f"\n  - {line}" for line in found)
+        raise PlanError(
+            f"run {run.id} can't go on under another plan than it was made with:{lines}\n"
+            "  Leave that as it was to go on, or start a new run: the same without --resume"
+        )
+
+
+def _options_that_differ(run: Run, options: Options) -> list[str]:
+    asked = {
+        "--limit": (options.limit, run.limit),
+        "--sample": (options.sample, run.sample),
+        "--seed": (options.seed, run.seed),
+        "--name": (options.name or None, run.name or None),
+        "baseline": (options.baseline, run.baseline),
+    }
+    return [
+        f"{name} is {now!r}, and the run was made {f'with {before!r}' if before is not None else 'without it'}"
+        for name, (now, before) in asked.items()
+        if now is not None and now != before
+    ]
+
+
+def _parts_that_differ(before: Task, now: Task) -> list[str]:
+    """What of two tasks differs, with the values of the one that a run was made with."""
+    found: list[str] = []
+    if before.dataset.id != now.dataset.id:
+        old, new = before.dataset, now.dataset
+        found.append(
+            f"--dataset (the run has {old.count:,} examples of {old.path or old.name}, content {old.id[:12]}; "
+            f"now {new.count:,} of {new.path or new.name}, content {new.id[:12]})"
+        )
+    if before.repeats != now.repeats:
+        found.append(f"--repeat (the run has {before.repeats}, now {now.repeats})")
+    if codec.identity(before.scorers) != codec.identity(now.scorers):
+        names = [", ".join(scorer.name for scorer in task.scorers) or "none" for task in (before, now)]
+        same = names[0] == names[1]
+        found.append(
+            f"--scorer (the run has {names[0]}, now {'another version or other settings' if same else names[1]})"
+        )
+    for name in ("checks", "extraction", "arm_extraction"):
+        if codec.identity(getattr(before, name)) != codec.identity(getattr(now, name)):
+            found.append(f"the task's {name}")
+    return found or ["its settings"]
+
+
+def _arm_that_differs(name: str, before: Variant | None, now: Variant | None) -> str:
+    """What of an arm differs; nothing where it is the same."""
+    if before is None or now is None:
+        return f"{name} ({'is not in the run' if before is None else 'is in the run alone'})"
+    old, new = (codec.identity(variant)["Variant"] for variant in (before, now))
+    different = sorted(str(key) for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    said = [f"{key}, {getattr(before, key)!r} in the run" if key in _SHORT else key for key in different]
+    return f"{name} ({', '.join(said)})" if said else ""
+
+
+_SHORT = frozenset({"model", "stream", "target", "base_url"})
+"""Fields of a variant whose value fits into a sentence."""
 
 
 def _find_unfinished(task_id: str, store: Store) -> Run | None:

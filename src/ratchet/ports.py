@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -343,6 +344,14 @@ class Store(Protocol):
         ...
 
     def set_run_state(self, run_id: str, state: RunState, reason: str = "") -> None: ...
+
+    def hold_run(self, run_id: str) -> AbstractContextManager[None]:
+        """Keep the work on this run to this caller until the context ends, or its process does, however it ends.
+
+        Entering it raises `StoreBusyError` at once where somebody else holds the run, in another process or in this
+        one, and says which. Readers don't ask for it, nor do scores that are given later.
+        """
+        ...
 
     def run(self, run_id: str) -> Run | None: ...
 

@@ -19,6 +19,7 @@ from ratchet.planning import (
     Options,
     Place,
     Plan,
+    held,
     judges_of,
     place,
     plan,
@@ -101,13 +102,34 @@ async def execute(
     on_progress: Callable[[Progress], None] | None = None,
     control: Control | None = None,
 ) -> Run:
-    """Do what the plan says."""
+    """Do what the plan says, as the only one who works on this run.
+
+    Raises:
+        StoreBusyError: Another process works on it.
+        PlanError: One did, since it was planned.
+        RatchetError: The store gave way; what was answered before is kept.
+    """
+    with place.store.hold_run(planned.run.id):
+        return await _execute(planned, options, place, on_progress, control)
+
+
+async def _execute(
+    planned: Plan,
+    options: Options,
+    place: Place,
+    on_progress: Callable[[Progress], None] | None,
+    control: Control | None,
+) -> Run:
     run, store = planned.run, place.store
     if store.run(run.id) is None:
         store.put_content("task", codec.content_id(run.task), codec.encode(run.task))
         for arm in planned.arms:
             store.put_content("variant", arm.variant_id, codec.encode(arm.variant))
         store.save_run(run)
+    elif held(run.id, options, store) != planned.done:
+        raise PlanError(
+            f"another process went on with run {run.id} while it was planned here.\n  Give the same command again"
+        )
     else:
         store.set_run_state(run.id, "running")
     state, reason = "failed", ""

@@ -222,3 +222,90 @@ def test_a_function_that_changed_since_does_not_go_on_with_its_run(ratchet: Ratc
     again = ratchet(*words)
     assert again.code == 2
     assert "other variants" in again.err
+
+
+def a_stopped_run(ratchet: Ratchet, *options: str) -> tuple[str, list[str]]:
+    """The id of a run that stopped before its first call, and the command that goes on with it."""
+    first = ratchet("run", *options, "--budget-minutes", "1e-9", "--json")
+    return first.json["run"], first.err.split("Go on with: ratchet ")[1].splitlines()[0].split()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--limit", "2"], "--limit is 2, and the run was made with 4"),
+        (["--sample", "2"], "--sample is 2, and the run was made without it"),
+        (["--seed", "5"], "--seed is 5, and the run was made with 3"),
+        (["--repeat", "3"], "--repeat (the run has 2, now 3)"),
+        (["--name", "other"], "--name is 'other', and the run was made without it"),
+        (["-v", "champion"], "rules (is in the run alone)"),
+        (["--stream"], "champion (stream, False in the run)"),
+        (["--aa"], "champion again (is not in the run)"),
+    ],
+)
+def test_a_resume_refuses_what_would_change_its_plan(
+    ratchet: Ratchet, laid: Path, option: list[str], said: str
+) -> None:
+    run_id, again = a_stopped_run(ratchet, "--limit", "4", "--seed", "3", "--repeat", "2")
+    found = ratchet(*again, *option)
+    assert found.code == 2
+    assert said in found.err
+    assert run_id in found.err
+    assert "start a new run" in found.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--limit", "4", "--seed", "3", "--repeat", "2"],
+        ["--sample", "3", "--repeat", "2", "-v", "champion", "--stream"],
+        ["--aa", "--repeat", "2"],
+    ],
+)
+def test_the_command_that_a_stopped_run_names_goes_on_with_its_plan(
+    ratchet: Ratchet, laid: Path, options: list[str]
+) -> None:
+    run_id, again = a_stopped_run(ratchet, *options)
+    plain = ratchet(*again, "--json")
+    assert plain.code != 2, plain.err
+    assert plain.json["run"] == run_id
+    assert plain.json["state"] == "finished"
+    arms = {name: arm["rows"] for name, arm in plain.json["summary"]["arms"].items()}
+    assert sum(arms.values()) == {"--limit": 16, "--sample": 6, "--aa": 20}[options[0]]
+    same = ratchet(*again, *options, "--json")
+    assert same.json["run"] == run_id
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["-t", "own_rules:other"], "own_rules:other (is not in the run)"),
+        (["-s", "contains"], "--scorer (the run has exact_match, now contains)"),
+        (["-d", "more.jsonl"], "--dataset (the run has 1 examples of"),
+        (["--repeat", "2"], "--repeat (the run has 1, now 2)"),
+        (["--input", "q"], "--input: says how --dataset is read"),
+    ],
+)
+def test_a_run_made_without_a_project_keeps_what_it_was_made_of(
+    ratchet: Ratchet, project: Path, option: list[str], said: str
+) -> None:
+    (project / "rows.jsonl").write_text('{"id": "a", "input": {"q": "x"}, "expected": "x"}\n')
+    (project / "more.jsonl").write_text('{"id": "b", "input": {"q": "y"}, "expected": "y"}\n')
+    (project / "own_rules.py").write_text(
+        "def reply(row):\n    return row['q']\ndef other(row):\n    return 'o'\n"
+    )
+    made = ["-d", "rows.jsonl", "-t", "own_rules:reply", "-s", "exact_match"]
+    run_id, again = a_stopped_run(ratchet, *made)
+    found = ratchet(*again, *option)
+    assert found.code == 2
+    assert said in found.err
+    assert ratchet(*again, *made, "--json").json["run"] == run_id
+
+
+@pytest.mark.parametrize("option", [["-m", "openai/other"], ["-p", "Say {question}"], ["-s", "contains"]])
+def test_an_option_that_the_project_would_let_have_no_effect_is_refused(
+    ratchet: Ratchet, laid: Path, option: list[str]
+) -> None:
+    found = ratchet("run", *option)
+    assert found.code == 2
+    assert "ratchet.yaml says what to run" in found.err

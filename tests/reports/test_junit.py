@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from ratchet import costs
 from ratchet.reports import junit
 
 from .samples import HOSTILE, evidence, results, verdict
@@ -43,3 +44,22 @@ def test_hostile_text_is_valid_xml_without_control_characters() -> None:
     text = junit.render(verdict(text=HOSTILE + "\ufffe\x0b"), evidence(text=HOSTILE))
     ElementTree.fromstring(text.encode())
     assert not {"\x1b", "\x00", "\u202e", "\ufffe", "\x0b"} & set(text)
+
+
+def test_the_cost_case_stands_in_properties_and_hostile_names_in_it_are_clean() -> None:
+    arms = ("champion" + HOSTILE, "challenger")
+    found = evidence(arms=arms)
+    case = costs.section(found, baseline=arms[0], candidate=arms[1])
+    text = junit.render(verdict().replace(cost_case=case), found)
+    properties = {
+        each.get("name"): str(each.get("value"))
+        for each in ElementTree.fromstring(text.encode()).iter("property")
+    }
+    assert properties["ratchet.cost_case"].startswith("challenger saves")
+    assert float(properties["ratchet.saving_per_call_usd"]) > 0
+    assert "ratchet.saving_per_month_usd" not in properties
+    assert not {"\x1b", "\x00", "\u202e"} & set(text)
+
+
+def test_without_a_cost_case_there_are_no_properties() -> None:
+    assert "<propert" not in junit.render(verdict(), evidence())

@@ -59,7 +59,7 @@ def _run(prepared: PreparedRun, given: Mapping[str, Any], *, store: Store, root:
     run = execute_with_progress(planned, options, place)
     summary = summaries.summarise(run, store)
     words = [word for path in given["config_path"] for word in ("--config-path", str(path))]
-    asked = {**given, "limit": options.limit, "output": None}
+    asked = {**given, "output": None}
     judged = None if prepared.inference_only else judge(run, store, asked)
     status = report(
         run, summary, store, as_json=as_json, max_errors=given["max_errors"], judged=judged, words=words

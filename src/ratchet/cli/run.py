@@ -6,13 +6,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ratchet.cli.options import echo_json, format_of, project_at, read_env, store_for, with_json, with_store
+from ratchet.cli.run_options import Order, order_of
 from ratchet.cli.verdict import (
     Judged,
     check_endings,
@@ -27,8 +27,7 @@ from ratchet.cli.verdict import (
 
 if TYPE_CHECKING:
     from ratchet.ports import Store
-    from ratchet.projects import Project
-    from ratchet.records import Run, Task, Variant
+    from ratchet.records import Run, Task
     from ratchet.runs import Options, Plan
     from ratchet.summaries import Summary
 
@@ -156,167 +155,16 @@ def run(
 
         return run_older(given, store_at=store_at, env_file=env_file, as_json=as_json)
     adhoc = given["dataset"] is not None and project_file is None
-    resumed = given["resume"] not in (None, "last") and not given["task"]
+    resumed = given["resume"] not in (None, "last")
     project = None if adhoc else project_at(project_file, needed=given["dataset"] is None and not resumed)
     root = project.root if project else Path.cwd()
     read_env(env_file, root)
     store = store_for(store_at, project)
     try:
-        stored = _from_store(project, given, store) if resumed and given["dataset"] is None else None
-        order = stored or _from_here(project, given, as_json=as_json)
+        order = order_of(project, given, store, as_json=as_json)
         return 0 if order is None else _run(order, given, store=store, root=root, as_json=as_json)
     finally:
         store.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A task, its arms, and how to run them."""
-
-    task: Task
-    arms: Mapping[str, Variant]
-    options: Options
-
-
-def _from_here(project: Project | None, given: Mapping[str, Any], *, as_json: bool) -> Order | None:
-    """What ratchet.yaml or the options say to run; None where there is nothing to try, which has been said."""
-    if given["against"]:
-        return _from_revision(project, given, as_json=as_json)
-    return _from_project(project, given) if project else _from_options(given)
-
-
-def _from_store(project: Project | None, given: Mapping[str, Any], store: Store) -> Order | None:
-    """The run of `--resume ID` as it was made, where no ratchet.yaml describes it: one made of `--dataset`."""
-    from ratchet.cli.options import run_named
-
-    run = store.run(run_named(store, given["resume"]))
-    if run is None or (project is not None and run.task.name in project.file.tasks):
-        return None
-    # a function is looked at again: if its source has changed since, the run can't go on with it
-    arms = {
-        name: arm.replace(version=None) if (arm.version or "").startswith("source:") else arm
-        for name, arm in run.arms.items()
-    }
-    return Order(run.task, arms, _options({**given, "seed": run.seed}, run.baseline, None))
-
-
-def _from_project(project: Project, given: Mapping[str, Any]) -> Order:
-    from ratchet import projects
-    from ratchet.errors import UnknownNameError
-
-    job = projects.job(project, given["task"], on_bad_row=given["on_bad_row"], on_problem=say_problem)
-    arms = job.arms
-    if given["only"]:
-        for name in given["only"]:
-            if name not in arms:
-                raise UnknownNameError("arm", name, arms)
-        arms = {name: variant for name, variant in arms.items() if name in given["only"]}
-    arms = projects.ready(project, arms)
-    if given["aa"]:
-        arms = twice(arms, job.baseline)
-    task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
-    baseline = job.baseline if job.baseline in arms else None
-    return Order(task, _streamed(arms, given["stream"]), _options(given, baseline, job))
-
-
-def _from_revision(project: Project | None, given: Mapping[str, Any], *, as_json: bool) -> Order | None:
-    """The arms `base` and `head`; None where what ships is the same in both, which is said."""
-    if project is None or given["aa"] or len(given["only"]) > 1:
-        raise click.UsageError(
-            "--against tries one variant of ratchet.yaml: at most one --variant, and neither --dataset nor --aa"
-        )
-    from ratchet import against
-
-    found = against.change(
-        project, given["task"], given["against"],
-        candidate=given["only"][0] if given["only"] else None,
-        on_bad_row=given["on_bad_row"], on_problem=say_problem,
-    )  # fmt: skip
-    for note in found.notes:
-        click.echo(f"Note: {note}", err=True)
-    job = found.job
-    if found.same:
-        click.echo(
-            f"No change: what {job.task.name} ships is the same at {given['against']} and here.", err=True
-        )
-        return None
-    task = job.task.replace(repeats=given["repeat"] or job.task.repeats)
-    return Order(task, _streamed(job.arms, given["stream"]), _options(given, job.baseline, job))
-
-
-def _from_options(given: Mapping[str, Any]) -> Order:
-    from ratchet import datasets, scores
-    from ratchet.records import Task, Variant
-
-    if given["task"]:
-        raise click.UsageError(
-            f"{given['task']!r} names a task of ratchet.yaml, and --dataset does without one: leave one out"
-        )
-    if not given["models"] and not given["targets"]:
-        raise click.UsageError(
-            "--dataset needs at least one --model PROVIDER/MODEL or --target PKG.MODULE:FUNCTION"
-        )
-    columns = {
-        "id": given["id_column"],
-        "input": given["input_column"],
-        "expected": given["expected"],
-        "group": given["group"],
-    }
-    path = given["dataset"]
-    dataset = datasets.load(
-        path, **columns, format=given["data_format"], on_bad_row=given["on_bad_row"] or "stop",
-        name="standard input" if path == "-" else Path(path).stem,
-        cache_folder=Path.cwd() / ".ratchet" / "stdin",
-        on_problem=say_problem,
-    )  # fmt: skip
-    arms = {model: Variant(model=model, prompt=given["prompt"]) for model in given["models"]}
-    arms |= {target: Variant(target=target) for target in given["targets"]}
-    if given["aa"]:
-        arms = twice(arms, next(iter(arms)))
-    scorers = tuple(scores.resolve(name, root=Path.cwd()) for name in given["scorers"])
-    task = Task(name=dataset.name, dataset=dataset, scorers=scorers, repeats=given["repeat"] or 1)
-    return Order(task, _streamed(arms, given["stream"]), _options(given, None, None))
-
-
-def twice(arms: Mapping[str, Variant], name: str) -> dict[str, Variant]:
-    """This arm and its double, which never shares an answer with it."""
-    return {name: arms[name], f"{name} again": arms[name]}
-
-
-def _streamed(arms: Mapping[str, Variant], stream: bool | None) -> dict[str, Variant]:
-    if stream is None:
-        return dict(arms)
-    return {name: arm if arm.model is None else arm.replace(stream=stream) for name, arm in arms.items()}
-
-
-def _options(given: Mapping[str, Any], baseline: str | None, job: Any) -> Options:
-    from ratchet.budgets import Budget
-    from ratchet.runs import Options
-
-    budget = job.budget if job else Budget()
-    changes = {
-        "usd": given["budget_usd"],
-        "tokens": given["budget_tokens"],
-        "minutes": given["budget_minutes"],
-    }
-    budget = Budget(
-        **{name: getattr(budget, name) if value is None else value for name, value in changes.items()}
-    )
-    seed = given["seed"] if given["seed"] is not None else job.seed if job else 0
-    return Options(
-        concurrency=given["concurrency"] or (job.concurrency if job else None) or 16,
-        seed=seed,
-        limit=given["limit"],
-        sample=given["sample"],
-        budget=budget,
-        use_cache=not given["no_cache"],
-        resume=given["resume"],
-        retry_failed=given["retry_failed"],
-        name=given["name"],
-        baseline=baseline,
-        stop_when_decided=given["stop_when_decided"],
-        traffic=job.traffic if job else None,
-    )
 
 
 def _run(order: Order, given: Mapping[str, Any], *, store: Store, root: Path, as_json: bool) -> int:
@@ -458,11 +306,6 @@ def report(
 def width() -> int:
     """Columns to write in: the terminal's, 80 where there is none."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-
-
-def say_problem(error: Exception) -> None:
-    """A bad row that is skipped, said as it is met."""
-    click.echo(f"Skipped: {error}", err=True)
 
 
 def _warn_skipped(task: Task) -> None:

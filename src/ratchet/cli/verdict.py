@@ -214,7 +214,7 @@ def judge(run: Run, store: Store, given: Mapping[str, Any]) -> Judged | None:
     dated = tuple(costed(verdict, evidence).replace(created_at=now) for verdict in found)
     keep(store, evidence, dated)
     decides = dated[0].outcome in ("hold", "invalid") if given.get("aa") else bool(run.task.checks)
-    return Judged(evidence, dated, decides, partial=given.get("limit") is not None)
+    return Judged(evidence, dated, decides, partial=run.limit is not None)
 
 
 def show_all(judged: Judged) -> None:

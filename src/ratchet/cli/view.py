@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,21 +48,7 @@ if TYPE_CHECKING:
 @click.option("--revoke-token", metavar="NAME", help="End NAME's token, and end.")
 @click.option("--tokens", "list_tokens", is_flag=True, help="List who has a token, and end.")
 @with_store
-def view(
-    host: str,
-    port: int | None,
-    allowed: tuple[str, ...],
-    workers: int,
-    no_browser: bool,
-    person: str | None,
-    add_token: str | None,
-    role: str | None,
-    revoke_token: str | None,
-    list_tokens: bool,
-    project_file: Path | None,
-    store_at: str | None,
-    env_file: Path | None,
-) -> None:  # fmt: skip
+def view(project_file: Path | None, store_at: str | None, env_file: Path | None, **given: Any) -> None:
     """Serve the page on this project's store and open it in a browser. Ctrl-C ends it.
 
     Only this machine reaches it. With --host or --allow-host others do, and need a token each:
@@ -73,10 +59,10 @@ def view(
     """
     project = project_at(project_file, needed=False)
     store = _store_file(store_at, project)
-    if add_token or revoke_token or list_tokens:
-        _tokens(store, add=add_token, role=role, revoke=revoke_token)
+    if given["add_token"] or given["revoke_token"] or given["list_tokens"]:
+        _tokens(store, add=given["add_token"], role=given["role"], revoke=given["revoke_token"])
         return
-    if role:
+    if given["role"]:
         raise click.UsageError("--role belongs to --add-token NAME")
     from ratchet.web.settings import Settings
 
@@ -84,12 +70,12 @@ def view(
         store=store,
         root=(project.root if project else Path.cwd()).resolve(),
         project_file=project.path.resolve() if project else None,
-        host=host.strip("[]"),
-        allowed_hosts=tuple(name.lower().rstrip(".") for name in allowed),
-        person=_name(person),
+        host=given["host"].strip("[]"),
+        allowed_hosts=tuple(name.lower().rstrip(".") for name in given["allowed"]),
+        person=_name(given["person"]),
         env_file=env_file.resolve() if env_file else None,
     )
-    _serve(settings, port=port, workers=workers, browser=not no_browser)
+    _serve(settings, port=given["port"], workers=given["workers"], browser=not given["no_browser"])
 
 
 def _serve(settings: Settings, *, port: int | None, workers: int, browser: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +36,11 @@ def section(
         judge_usd=0.0,
     )
     terms = Terms(traffic=traffic, spent_usd=sum(bill.paid_usd for bill in pair.arms.values()))
-    return codec.encode(build(pair, terms, baseline=baseline, candidate=candidate))
+    case = build(pair, terms, baseline=baseline, candidate=candidate)
+    if case.migration is not None:
+        # a verdict is made again on other days: it says after how long, and names no day
+        case = replace(case, migration=replace(case.migration, break_even_on=None))
+    return codec.encode(case)
 
 
 def read(found: Mapping[str, Json]) -> CostCase | None:

@@ -69,9 +69,11 @@ def _migration_sentence(found: Migration) -> str:
     words = f"{found.candidate} {verb} {amount} against {found.baseline}"
     if not sure:
         return f"{words}, but the data can't tell that from nothing."
-    if found.break_even_on is not None and found.spent_usd + found.one_off_usd > 0:
-        return f"{words}; what was spent on the change is earned back by {found.break_even_on}."
-    return f"{words}."
+    months = found.break_even_months
+    if months is None or found.spent_usd + found.one_off_usd <= 0:
+        return f"{words}."
+    when = f"by {found.break_even_on}" if found.break_even_on else f"after {_months(months.value)}"
+    return f"{words}; what was spent on the change is earned back {when}."
 
 
 def tables(case: CostCase) -> list[Table]:

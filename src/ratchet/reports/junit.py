@@ -6,7 +6,9 @@ import re
 from typing import Literal
 from xml.etree import ElementTree
 
-from ratchet import codec
+from ratchet import codec, costs
+from ratchet.costs import texts as said
+from ratchet.costs.records import Range
 from ratchet.evidence import Evidence
 from ratchet.records import Verdict
 from ratchet.reports import texts, views
@@ -27,6 +29,7 @@ def render(
     shown = views.lines(verdict, evidence)
     called = views.names(verdict, evidence)
     suite = ElementTree.Element("testsuite", name=_clean(f"ratchet: {called.baseline} to {called.candidate}"))
+    _properties(suite, verdict)
     _verdict_case(suite, verdict, evidence, inconclusive)
     for item in shown:
         _case(suite, item, inconclusive)
@@ -42,19 +45,38 @@ def render(
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
+def _properties(suite: ElementTree.Element, verdict: Verdict) -> None:
+    """The cost case: its sentence, and the saving a call and a month with the ends of their 95 % intervals."""
+    case = costs.read(verdict.cost_case)
+    if case is None:
+        return
+    named: dict[str, object] = {"cost_case": said.sentence(case)}
+    migration = case.migration
+    if migration is not None:
+        named["spent_on_validation_usd"] = migration.spent_usd
+        for name in ("saving_per_call_usd", "saving_per_month_usd"):
+            found: Range | None = getattr(migration, name)
+            if found is not None:
+                named |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in named.items():
+        if value is not None:
+            ElementTree.SubElement(properties, "property", name=f"ratchet.{name}", value=_clean(str(value)))
+
+
 def _verdict_case(
     suite: ElementTree.Element, verdict: Verdict, evidence: Evidence | None, inconclusive: str
 ) -> None:
     case = ElementTree.SubElement(suite, "testcase", classname="ratchet.verdict", name="verdict")
-    said = views.sentence(verdict, evidence)
+    sentence = views.sentence(verdict, evidence)
     if verdict.outcome == "hold":
-        _mark(case, "failure", said, kind="hold")
+        _mark(case, "failure", sentence, kind="hold")
     elif verdict.outcome == "invalid":
-        _mark(case, "error", said, kind="invalid")
+        _mark(case, "error", sentence, kind="invalid")
     elif verdict.outcome == "inconclusive":
-        _mark(case, "failure" if inconclusive == "fail" else "skipped", said, kind="inconclusive")
+        _mark(case, "failure" if inconclusive == "fail" else "skipped", sentence, kind="inconclusive")
     else:
-        ElementTree.SubElement(case, "system-out").text = _clean(said)
+        ElementTree.SubElement(case, "system-out").text = _clean(sentence)
 
 
 def _case(suite: ElementTree.Element, item: Line, inconclusive: str) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from ratchet import codec
 from ratchet.errors import StoreError
 from ratchet.ports import ArmCounts, RefMove, RunRow, TraceFilter, TraceRow
 from ratchet.records import Json, Run, RunState, Score, Trace
-from ratchet.stores import sqlite_errors as errors, sqlite_rows as rows_of, sqlite_views
+from ratchet.stores import run_locks, sqlite_errors as errors, sqlite_rows as rows_of, sqlite_views
 from ratchet.stores.sqlite_access import AccessTables
 from ratchet.stores.sqlite_labels import LabelTables
 from ratchet.stores.sqlite_rows import Row
@@ -165,6 +165,15 @@ class SQLiteStore(LabelTables, AccessTables):
             StoreError: There is no such run.
         """
         self._call(lambda db: _set_state(db, run_id, state, reason))
+
+    def hold_run(self, run_id: str) -> AbstractContextManager[None]:
+        """Keep the work on this run to this caller: `run_locks.hold`.
+
+        Raises:
+            StoreReadOnlyError: The store was opened read-only.
+        """
+        self._for_writing()
+        return run_locks.hold(self.path, run_id)
 
     def run(self, run_id: str) -> Run | None:
         row = self._one("SELECT record FROM runs WHERE id = ?", (run_id,))

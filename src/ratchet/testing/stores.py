@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.errors import CodecError, StoreError
+from ratchet.errors import CodecError, StoreBusyError, StoreError
 from ratchet.ports import Store
 from ratchet.records import Dataset, Failure, Run, Score, Span, Task, Trace, Variant
 from ratchet.testing.access import AccessContract
@@ -438,6 +438,48 @@ class StoreContract(LabelContract, AccessContract):
         store.set_run_state("run", "running")
         (row,) = store.runs()
         assert (row.state, row.reason, row.finished_at) == ("running", "", None)
+
+    def test_a_run_is_held_by_one_at_a_time(self, store: Store, make_store: MakeStore) -> None:
+        with make_store() as other:
+            for name in ("0199-a", "a run/of: any name"):
+                with store.hold_run(name):
+                    with pytest.raises(StoreBusyError, match=name), other.hold_run(name):
+                        pytest.fail("two hold one run")
+                    with other.hold_run(name + "b"):
+                        pass
+                with other.hold_run(name):
+                    pass
+
+    def test_a_run_is_free_again_after_an_error(self, store: Store) -> None:
+        with pytest.raises(KeyError), store.hold_run("run"):
+            raise KeyError
+        with store.hold_run("run"):
+            pass
+
+    def test_of_many_who_hold_a_run_in_turns_no_two_hold_it_together(
+        self, store: Store, make_store: MakeStore
+    ) -> None:
+        inside: list[int] = []
+        most: list[int] = []
+
+        def work(mine: Store) -> None:
+            for _ in range(40):
+                try:
+                    with mine.hold_run("run"):
+                        inside.append(1)
+                        most.append(len(inside))
+                        inside.pop()
+                except StoreBusyError:
+                    continue
+
+        with make_store() as other:
+            threads = [threading.Thread(target=work, args=(each,)) for each in (store, other, store, other)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert most
+        assert max(most) == 1
 
     def test_another_run_with_a_kept_id_is_refused(self, store: Store) -> None:
         store.save_run(a_run(name="first"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ratchet import checks
 from ratchet.records import Check
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Kind = Literal["binary", "continuous", "cost", "latency"]
 Claims = Literal["holds", "refuses", "measured"]
@@ -122,6 +125,21 @@ def score_names(setting: Migration) -> tuple[str, ...]:
     return tuple(f"score_{i}" for i in range(1, setting.checks + 1)) if setting.checks > 1 else ("score",)
 
 
+Counted = TypeVar("Counted", bound="DataclassInstance")
+
+
+def added(first: Counted, second: Counted) -> Counted:
+    """The numbers of both together; all else as the first has it, or as the second where the first is empty."""
+    sums = {
+        each.name: one + other
+        if isinstance(one := getattr(first, each.name), (int, float))
+        and isinstance(other := getattr(second, each.name), (int, float))
+        else one or getattr(second, each.name)
+        for each in fields(first)
+    }
+    return replace(first, **sums)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """What happened in so many migrations of one setting."""
@@ -140,15 +158,4 @@ class Counts:
     seconds: float = field(default=0.0, compare=False)
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            setting=self.setting,
-            migrations=self.migrations + other.migrations,
-            ships=self.ships + other.ships,
-            holds=self.holds + other.holds,
-            covered_90=self.covered_90 + other.covered_90,
-            covered_95=self.covered_95 + other.covered_95,
-            weak=self.weak + other.weak,
-            invalid=self.invalid + other.invalid,
-            method=self.method or other.method,
-            seconds=self.seconds + other.seconds,
-        )
+        return added(self, other)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from ratchet.testing.migrations.claims import ALPHA, Claim
 from ratchet.testing.migrations.drawing import simulate
 from ratchet.testing.migrations.looks import LOOKS
-from ratchet.testing.migrations.records import Migration, checks_of
+from ratchet.testing.migrations.records import Migration, added, checks_of
 from ratchet.verdicts import decide
 
 PLANNED = 800
@@ -35,16 +35,7 @@ class Stops:
     method: str = ""
 
     def __add__(self, other: Stops) -> Stops:
-        return Stops(
-            setting=self.setting,
-            runs=self.runs + other.runs,
-            ships=self.ships + other.ships,
-            holds=self.holds + other.holds,
-            futile=self.futile + other.futile,
-            covered=self.covered + other.covered,
-            examples=self.examples + other.examples,
-            method=self.method or other.method,
-        )
+        return added(self, other)
 
 
 def stopping_settings() -> tuple[Migration, ...]:
