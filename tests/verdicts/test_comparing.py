@@ -68,9 +68,7 @@ def test_several_candidates_are_each_judged_against_the_baseline() -> None:
     )
     assert [(each.inputs["candidate"], each.outcome) for each in found] == [("b", "ship"), ("c", "hold")]
     ship, hold = found
-    assert (
-        "2 candidates were tried against a: b ships among all of them too (Holm p = 0." in ship.reasons[-1]
-    )
+    assert "2 candidates were tried against a: b ships among all of them too (Holm p = 0." in ship.reasons[-1]
     assert "each verdict holds its error rate for its own candidate alone" in hold.warnings[-1]
     assert ship.inputs["candidates"]["b"]["holm_p"] == pytest.approx(2 * ship.inputs["candidates"]["b"]["p"])
     assert ship.inputs["candidates"] == hold.inputs["candidates"]
