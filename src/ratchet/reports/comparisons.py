@@ -283,7 +283,7 @@ def _how(item: views.Line) -> str:
     if result.n_groups is not None:
         parts.append(f"{result.n_groups:,} groups")
     if result.p is not None:
-        parts.append(f"p {result.p:.3g}")
+        parts.append("p < 1e-15" if result.p < 1e-15 else f"p {result.p:.3g}")
     if result.seed is not None:
         parts.append(f"seed {result.seed}")
     return ", ".join(parts)
