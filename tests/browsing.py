@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 
 def until(page: Page, expression: str, argument: Any = None, *, timeout_s: float = 15.0) -> Any:
@@ -19,3 +19,20 @@ def until(page: Page, expression: str, argument: Any = None, *, timeout_s: float
         assert time.monotonic() < end, f"never came true: {expression}"
         page.wait_for_timeout(20)
     return found
+
+
+class Cut:
+    """Requests that reach nobody while `on`.
+
+    Made before the page is opened: an interception that begins later may miss the very next request.
+    """
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self.on = False
+        page.route(pattern, self._route)
+
+    def _route(self, route: Route) -> None:
+        if self.on:
+            route.abort("connectionrefused")
+        else:
+            route.continue_()

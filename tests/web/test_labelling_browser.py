@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from browsing import until
+from browsing import Cut, until
 from labels.desk import a_desk
 from ratchet.labels import queues, rubrics
 from ratchet.labels.queues import Recipe
@@ -269,13 +269,14 @@ def test_a_reload_while_the_server_is_away_loses_nothing(
     watch.expected += ["ERR_CONNECTION"]
     queue = desk.queue(Recipe(n=30, score="quality"))
     page = open_page()
+    cut = Cut(page, f"**/label/{queue}/label")
     page.goto(f"{desk.url}/label/{queue}")
     first = shown(page)
-    page.route(f"**/label/{queue}/label", lambda route: route.abort("connectionrefused"))
+    cut.on = True
     page.keyboard.press("g")
     expect(page.locator("#label-strip")).to_contain_text("1 not kept yet")
     page.once("dialog", lambda dialog: dialog.accept())
-    page.unroute(f"**/label/{queue}/label")
+    cut.on = False
     page.reload()
     settled(page, 1)
     assert shown(page) != first

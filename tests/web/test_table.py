@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from browsing import until
+from browsing import Cut, until
 from ratchet.web import pages, serving
 from ratchet.web.app import create_app
 from ratchet.web.settings import Settings
@@ -369,9 +369,10 @@ def test_a_server_that_is_gone_is_said_once_and_rows_stay(
     demo: str, browser_page: Page, watch: Watch
 ) -> None:
     watch.expected.append("net::ERR_")
+    cut = Cut(browser_page, "**/rows*")
     browser_page.goto(demo)
     settle(browser_page)
-    browser_page.route("**/rows*", lambda route: route.abort())
+    cut.on = True
     browser_page.evaluate("document.querySelector('.scroll').scrollTop = 36 * 20000")
     browser_page.get_by_role("alert").get_by_text("does not answer").wait_for()
     browser_page.evaluate("document.querySelector('.scroll').scrollTop = 0")
