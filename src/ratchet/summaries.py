@@ -301,7 +301,6 @@ def _speeds(tokens: Floats, latency_s: Floats, ttft_s: Floats) -> Floats:
 def _arm(arm: str, rows: _Rows, code: int, scores: Mapping[str, ScoreSummary]) -> ArmSummary:
     mine = rows.arm == code
     ok = mine & (rows.error == 0)
-    column = {name: values[mine] for name, values in rows.numbers.items()}
     cost = rows.numbers["cost_usd"]
     priced = mine & ~np.isnan(cost)
     latency, ttft = rows.numbers["latency_s"], rows.numbers["ttft_s"]
@@ -316,13 +315,13 @@ def _arm(arm: str, rows: _Rows, code: int, scores: Mapping[str, ScoreSummary]) -
         refused=int(rows.flags["refused"][mine].sum()),
         unparsable=int(rows.flags["unparsable"][mine].sum()),
         cached=int(rows.flags["cached"][mine].sum()),
-        retried=int(np.maximum(column["attempts"] - 1, 0).sum()),
+        retried=int(np.maximum(rows.numbers["attempts"][mine] - 1, 0).sum()),
         scores=scores,
         cost_usd=float(cost[priced].sum()) if priced.any() else None,
         unpriced=int((ok & np.isnan(cost)).sum()),
         cost_per_call_usd=_mean(rows, priced, cost) if priced.any() else None,
-        input_tokens=int(np.nansum(column["input_tokens"])),
-        output_tokens=int(np.nansum(column["output_tokens"])),
+        input_tokens=int(np.nansum(rows.numbers["input_tokens"][mine])),
+        output_tokens=int(np.nansum(rows.numbers["output_tokens"][mine])),
         ttft_s=_quantiles(ttft[ok & ~np.isnan(ttft)]),
         latency_s=_quantiles(latency[ok & ~np.isnan(latency)]),
         tokens_per_s=float(np.median(speed)) if len(speed) else None,
