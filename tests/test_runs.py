@@ -361,6 +361,14 @@ def test_resume_names_each_part_of_the_plan_that_differs(store: Store, server: S
     assert "b (stream, True in the run)" in str(refused.value)
 
 
+def test_what_an_address_holds_is_not_told_when_it_differs(store: Store, server: SimulatedServer) -> None:
+    address = server.base_url("openai").replace("http://", "http://ann:sesame@")
+    run = runs.run(task(3), {"a": model(base_url=address)}, store=store)
+    with pytest.raises(PlanError, match=r"a \(base_url\)") as refused:
+        runs.run(task(3), {"a": model()}, options=Options(resume=run.id), store=store)
+    assert "sesame" not in str(refused.value)
+
+
 def test_a_run_that_another_works_on_is_not_resumed_and_nothing_is_paid_twice(
     store: Store, server: SimulatedServer
 ) -> None:

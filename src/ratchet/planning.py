@@ -291,8 +291,8 @@ def _arm_that_differs(name: str, before: Variant | None, now: Variant | None) ->
     return f"{name} ({', '.join(said)})" if said else ""
 
 
-_SHORT = frozenset({"model", "stream", "target", "base_url"})
-"""Fields of a variant whose value fits into a sentence."""
+_SHORT = frozenset({"model", "stream", "target"})
+"""Fields of a variant whose value fits into a sentence, and can hold no secret as an address can."""
 
 
 def _find_unfinished(task_id: str, store: Store) -> Run | None:
