@@ -63,7 +63,7 @@ def format_of(path: Path, given: str | None = None) -> str:
     known = _EXTENSIONS.get(suffixes[-1]) if suffixes else None
     if known is None:
         raise DatasetError(
-            f"the extension doesn't say the format. Known: {', '.join(_EXTENSIONS)} (and .gz); or give format=",
+            f"the extension doesn't say the format. Known: {', '.join(_EXTENSIONS)} (and .gz); or name one: --format, in Python format=",
             file=path,
         )
     return known
